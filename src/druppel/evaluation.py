@@ -1,0 +1,224 @@
+"""Figures of a model on labelled texts: F1 per view, calibration, intervals.
+
+The views and the averaging follow the annotation guide's scoring: a category counts as an
+irritation when it carries a negative aspect; "macro" averages the labels that occur at least
+`MIN_SUPPORT` times in the gold annotation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from druppel.corpus import LabelledText
+from druppel.result import Result
+from druppel.taxonomy import Taxonomy
+
+MIN_SUPPORT = 5
+VIEWS = ("irritation", "leaf", "aspect", "sentiment", "signal")
+_DRAWS = 500
+_BINS = 10
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value with its 95 % bootstrap interval over texts."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class LabelFigure:
+    """Precision, recall and F1 of one label; `support` is its count in the gold annotation."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures on a set of labelled texts.
+
+    Attributes
+    ----------
+    n_texts : int
+    figures : dict of str to Figure
+        ``"irritation.micro"``, ``"irritation.macro"`` and so on for each of `VIEWS`, and
+        ``"sentiment.accuracy"``.
+    labels : dict of str to tuple of LabelFigure
+        By view, most frequent first.
+    review_share : float
+        Share of texts marked for review.
+    """
+
+    n_texts: int
+    figures: dict[str, Figure]
+    labels: dict[str, tuple[LabelFigure, ...]]
+    review_share: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON, rounded to four decimals."""
+        return {
+            "n_texts": self.n_texts,
+            "review_share": round(self.review_share, 4),
+            "figures": {
+                name: [round(f.value, 4), round(f.low, 4), round(f.high, 4)]
+                for name, f in self.figures.items()
+            },
+            "labels": {
+                view: {
+                    f.label: {
+                        "precision": round(f.precision, 4),
+                        "recall": round(f.recall, 4),
+                        "f1": round(f.f1, 4),
+                        "support": f.support,
+                    }
+                    for f in rows
+                }
+                for view, rows in self.labels.items()
+            },
+        }
+
+
+def evaluate(
+    gold: Sequence[LabelledText],
+    results: Sequence[Result],
+    taxonomy: Taxonomy,
+    *,
+    random_state: int = 0,
+) -> Evaluation:
+    """Compare results with the gold annotation of the same texts, in the same order.
+
+    Parameters
+    ----------
+    gold : sequence of LabelledText
+    results : sequence of Result
+    taxonomy : Taxonomy
+    random_state : int, default=0
+        Seeds the bootstrap.
+    """
+    draws = np.random.default_rng(random_state).multinomial(
+        len(gold), np.full(len(gold), 1 / len(gold)), size=_DRAWS
+    )
+    weights = np.vstack([np.ones(len(gold), dtype=int), draws])
+    figures: dict[str, Figure] = {}
+    labels: dict[str, tuple[LabelFigure, ...]] = {}
+    for view in VIEWS:
+        said = [_gold_view(text, view, taxonomy) for text in gold]
+        found = [_result_view(result, view) for result in results]
+        names = sorted(set().union(*said, *found))
+        truth, guess = _indicator(said, names), _indicator(found, names)
+        hits = weights @ (truth & guess)
+        false = weights @ (~truth & guess)
+        missed = weights @ (truth & ~guess)
+        figures[f"{view}.micro"] = _figure(
+            _f1(hits.sum(axis=1), false.sum(axis=1), missed.sum(axis=1))
+        )
+        figures[f"{view}.macro"] = _figure(_macro(hits, false, missed))
+        if view == "sentiment":
+            right = (truth == guess).all(axis=1)
+            figures["sentiment.accuracy"] = _figure(weights @ right / len(gold))
+        rows = [
+            LabelFigure(
+                label=name,
+                precision=_ratio(hits[0, j], hits[0, j] + false[0, j]),
+                recall=_ratio(hits[0, j], hits[0, j] + missed[0, j]),
+                f1=float(_f1(hits[0, j], false[0, j], missed[0, j])),
+                support=int(hits[0, j] + missed[0, j]),
+            )
+            for j, name in enumerate(names)
+        ]
+        labels[view] = tuple(sorted(rows, key=lambda row: (-row.support, row.label)))
+    return Evaluation(
+        n_texts=len(gold),
+        figures=figures,
+        labels=labels,
+        review_share=float(np.mean([result.review for result in results])),
+    )
+
+
+def calibration_error(probability: np.ndarray, truth: np.ndarray) -> float:
+    """Expected calibration error over ten bins of equal width.
+
+    Naeini, Cooper and Hauskrecht (2015), Obtaining well calibrated probabilities using
+    Bayesian binning.
+
+    Parameters
+    ----------
+    probability, truth : ndarray of the same shape
+
+    Examples
+    --------
+    >>> calibration_error(np.array([0.9, 0.1]), np.array([1, 0]))
+    0.1
+    """
+    bins = np.minimum((probability.ravel() * _BINS).astype(int), _BINS - 1)
+    error = 0.0
+    for b in range(_BINS):
+        inside = bins == b
+        if inside.any():
+            gap = abs(probability.ravel()[inside].mean() - truth.ravel()[inside].mean())
+            error += inside.mean() * gap
+    return round(float(error), 6)
+
+
+def _gold_view(text: LabelledText, view: str, taxonomy: Taxonomy) -> set[str]:
+    parent = taxonomy.parent
+    if view == "irritation":
+        return {parent[a.leaf] for a in text.aspects if a.polarity == "neg"}
+    if view == "leaf":
+        return {a.leaf for a in text.aspects if a.polarity == "neg"}
+    if view == "aspect":
+        return {f"{parent[a.leaf]}:{a.polarity}" for a in text.aspects}
+    if view == "sentiment":
+        return {text.sentiment}
+    return set(text.signals)
+
+
+def _result_view(result: Result, view: str) -> set[str]:
+    if view == "irritation":
+        return set(result.irritations)
+    if view == "leaf":
+        return {a.leaf for a in result.aspects if a.polarity == "neg" and a.leaf is not None}
+    if view == "aspect":
+        return {f"{a.category}:{a.polarity}" for a in result.aspects}
+    if view == "sentiment":
+        return {result.sentiment.label} if result.sentiment else set()
+    return {signal.signal for signal in result.signals}
+
+
+def _indicator(rows: Sequence[set[str]], names: Sequence[str]) -> np.ndarray:
+    return np.array([[name in row for name in names] for row in rows], dtype=bool).reshape(
+        len(rows), len(names)
+    )
+
+
+def _f1(hits: Any, false: Any, missed: Any) -> Any:
+    """F1, and 1 where there was nothing to find and nothing was claimed."""
+    total = 2 * hits + false + missed
+    return np.where(total > 0, 2 * hits / np.maximum(total, 1), 1.0)
+
+
+def _macro(hits: np.ndarray, false: np.ndarray, missed: np.ndarray) -> np.ndarray:
+    """Mean F1 of the labels that are frequent enough, for each draw (row)."""
+    common = hits + missed >= MIN_SUPPORT
+    scores = np.where(common, _f1(hits, false, missed), 0.0)
+    return scores.sum(axis=1) / np.maximum(common.sum(axis=1), 1)
+
+
+def _figure(values: np.ndarray) -> Figure:
+    """Value on the whole set (first) with the interval of the draws (the rest)."""
+    low, high = np.quantile(values[1:], [0.025, 0.975])
+    return Figure(float(values[0]), float(low), float(high))
+
+
+def _ratio(part: float, whole: float) -> float:
+    return float(part / whole) if whole else 0.0

@@ -1,0 +1,310 @@
+"""Clauses and texts to sparse feature matrices: words, characters and the question asked.
+
+Only clauses are counted; a text's counts are the sum of its clauses', so that both views of a
+text cost one pass over its characters.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
+from sklearn.preprocessing import normalize
+
+from druppel.segment import Segment, Segmenter
+
+_URL = re.compile(r"(?:https?://|www\.)\S+")
+_MAIL = re.compile(r"\S+@\S+\.\S+")
+_MENTION = re.compile(r"@\w+")
+_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+_STRETCHED = re.compile(r"(.)\1{2,}")
+_SPACE = re.compile(r"\s+")
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?|[!?]+|\.{2,}|[^\w\s.,;:()\"'/-]")
+_SHORT_ANSWER = 5
+
+
+def normalise(text: str) -> str:
+    """Fold what does not change the meaning: case, accents, digits, links, stretched letters.
+
+    Examples
+    --------
+    >>> normalise("HEEEEL lang: 40 min.  één keer, zie https://x.nl")
+    'heel lang: 00 min. een keer, zie urllink'
+    """
+    text = unicodedata.normalize("NFKD", text.lower().replace("’", "'").replace("…", "..."))
+    text = "".join(ch for ch in text if not unicodedata.combining(ch))
+    text = _URL.sub("urllink", text)
+    text = _MAIL.sub("mailadres", text)
+    text = _MENTION.sub("@", text)
+    # The length of a number stays: "2 weken" and "200 euro" mean different things.
+    text = _NUMBER.sub(lambda m: "0" * min(sum(c.isdigit() for c in m[0]), 4), text)
+    text = _STRETCHED.sub(r"\1\1", text)
+    return _SPACE.sub(" ", text).strip()
+
+
+def tokenise(text: str) -> list[str]:
+    """Words of a normalised text, with exclamation marks and emoji as words of their own.
+
+    Examples
+    --------
+    >>> tokenise("zo'n slechte service!! 😡")
+    ["zo'n", 'slechte', 'service', '!!', '😡']
+    """
+    return [
+        word if len(word) < 3 or word[0] not in "!?" else word[:2] for word in _WORD.findall(text)
+    ]
+
+
+def question_tokens(question: str, answer: str) -> list[str]:
+    """Tokens that carry the question, and for a short answer its words under that question.
+
+    "Niets" says the opposite after "Wat ging er goed?" and after "Wat kan er beter?".
+
+    Examples
+    --------
+    >>> question_tokens("Wat kan beter?", "Niets")
+    ['wat', 'kan', 'beter', 'wat>niets', 'kan>niets', 'beter>niets']
+    """
+    asked = [word for word in tokenise(normalise(question)) if word[0].isalnum()]
+    said = tokenise(normalise(answer))
+    if len(said) > _SHORT_ANSWER:
+        return asked
+    return asked + [f"{a}>{s}" for a in asked for s in said]
+
+
+def _identity(tokens: list[str]) -> list[str]:
+    return tokens
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Texts cut into clauses, ready for feature extraction.
+
+    Attributes
+    ----------
+    texts : list of str
+    questions : list of str or None
+        The question each text answers, where known.
+    segments : list of tuple of Segment
+        The clauses of each text.
+    """
+
+    texts: list[str]
+    questions: list[str | None]
+    segments: list[tuple[Segment, ...]]
+
+    @classmethod
+    def cut(
+        cls,
+        texts: Sequence[str],
+        segmenter: Segmenter,
+        questions: Sequence[str | None] | None = None,
+    ) -> Batch:
+        """Cut `texts` into clauses."""
+        return cls(
+            texts=list(texts),
+            questions=[None] * len(texts) if questions is None else list(questions),
+            segments=[segmenter.split(text) for text in texts],
+        )
+
+    @cached_property
+    def clauses(self) -> list[str]:
+        """Clauses of all texts, text by text."""
+        return [segment.text for cut in self.segments for segment in cut]
+
+    @cached_property
+    def owner(self) -> np.ndarray:
+        """Row of the text that each clause belongs to, of shape (n_clauses,)."""
+        return np.repeat(np.arange(len(self.texts)), [len(cut) for cut in self.segments])
+
+
+@dataclass(frozen=True)
+class FeatureMatrices:
+    """Features of a batch.
+
+    Attributes
+    ----------
+    texts : csr_matrix of shape (n_texts, n_features)
+    clauses : csr_matrix of shape (n_clauses, n_features)
+    known : ndarray of shape (n_texts,)
+        Share of each text's words that stood in the training texts; 1 where it has none.
+    """
+
+    texts: sp.csr_matrix
+    clauses: sp.csr_matrix
+    known: np.ndarray
+
+
+class TextFeatures(BaseEstimator):
+    """TF-IDF of words and characters for texts and their clauses, plus the question.
+
+    Parameters
+    ----------
+    word_ngrams : tuple of (int, int), default=(1, 2)
+    char_ngrams : tuple of (int, int), default=(2, 5)
+        Character n-grams within word boundaries.
+    min_texts : int, default=2
+        Terms in fewer clauses are dropped.
+    max_words, max_chars : int, default=40000
+        The most frequent terms kept of each kind.
+
+    Attributes
+    ----------
+    words_, chars_, questions_ : CountVectorizer
+    word_idf_, char_idf_ : TfidfTransformer
+    """
+
+    def __init__(
+        self,
+        *,
+        word_ngrams: tuple[int, int] = (1, 2),
+        char_ngrams: tuple[int, int] = (2, 5),
+        min_texts: int = 2,
+        max_words: int = 40_000,
+        max_chars: int = 40_000,
+    ) -> None:
+        self.word_ngrams = word_ngrams
+        self.char_ngrams = char_ngrams
+        self.min_texts = min_texts
+        self.max_words = max_words
+        self.max_chars = max_chars
+
+    def fit(self, batch: Batch, y: Any = None) -> TextFeatures:
+        """Learn the vocabulary and the inverse text frequencies."""
+        del y
+        normal = [normalise(clause) for clause in batch.clauses]
+        self._make_counters(min_df=self.min_texts)
+        words = _per_text(self.words_.fit_transform(map(tokenise, normal)), batch)
+        chars = _per_text(self.chars_.fit_transform(normal), batch)
+        self.questions_.fit(_questions(batch))
+        self.word_idf_ = TfidfTransformer(sublinear_tf=True).fit(words)
+        self.char_idf_ = TfidfTransformer(sublinear_tf=True).fit(chars)
+        return self
+
+    def transform(self, batch: Batch) -> FeatureMatrices:
+        """Return the features of the texts and of their clauses."""
+        if not hasattr(self, "word_idf_"):
+            msg = "This TextFeatures is not fitted. Call fit first."
+            raise NotFittedError(msg)
+        normal = [normalise(clause) for clause in batch.clauses]
+        tokens = [tokenise(clause) for clause in normal]
+        words = self.words_.transform(tokens)
+        chars = self.chars_.transform(normal)
+        asked = self.questions_.transform(_questions(batch))
+        asked.data[:] = 1.0
+        asked = 0.5 * normalize(asked)
+        texts = [
+            self.word_idf_.transform(_per_text(words, batch)),
+            self.char_idf_.transform(_per_text(chars, batch)),
+            asked,
+        ]
+        clauses = [
+            self.word_idf_.transform(words),
+            self.char_idf_.transform(chars),
+            asked[batch.owner],
+        ]
+        return FeatureMatrices(
+            texts=sp.hstack(texts, format="csr", dtype=np.float32),
+            clauses=sp.hstack(clauses, format="csr", dtype=np.float32),
+            known=self._known_share(tokens, batch),
+        )
+
+    def _known_share(self, tokens: list[list[str]], batch: Batch) -> np.ndarray:
+        vocabulary = self.words_.vocabulary_
+        known, total = np.zeros(len(batch.texts)), np.zeros(len(batch.texts))
+        for owner, clause in zip(batch.owner, tokens, strict=True):
+            words = [word for word in clause if word[0].isalpha()]
+            known[owner] += sum(word in vocabulary for word in words)
+            total[owner] += len(words)
+        return np.where(total > 0, known / np.maximum(total, 1), 1.0)
+
+    def get_feature_names_out(self) -> np.ndarray:
+        """Names of the columns: ``word:…``, ``char:…`` and ``question:…``."""
+        return np.array(
+            [
+                f"{kind}:{term}"
+                for kind, counter in (
+                    ("word", self.words_),
+                    ("char", self.chars_),
+                    ("question", self.questions_),
+                )
+                for term in counter.get_feature_names_out()
+            ],
+            dtype=object,
+        )
+
+    def restore(
+        self,
+        vocabularies: dict[str, list[str]],
+        idf: dict[str, np.ndarray],
+    ) -> TextFeatures:
+        """Set the learned state from plain data, as `store` reads it from a model folder."""
+        self._make_counters()
+        for kind, counter in self._counters().items():
+            counter.vocabulary = {term: i for i, term in enumerate(vocabularies[kind])}
+            counter.vocabulary_ = counter.vocabulary
+            counter.fixed_vocabulary_ = True
+        self.word_idf_ = _restored_idf(idf["words"])
+        self.char_idf_ = _restored_idf(idf["chars"])
+        return self
+
+    def vocabularies(self) -> dict[str, list[str]]:
+        """Terms of each kind in column order: the counterpart of `restore`."""
+        return {kind: list(c.get_feature_names_out()) for kind, c in self._counters().items()}
+
+    def _counters(self) -> dict[str, CountVectorizer]:
+        return {"words": self.words_, "chars": self.chars_, "questions": self.questions_}
+
+    def _make_counters(self, min_df: int = 1) -> None:
+        self.words_ = CountVectorizer(
+            tokenizer=_identity,
+            preprocessor=_identity,
+            token_pattern=None,
+            lowercase=False,
+            ngram_range=self.word_ngrams,
+            min_df=min_df,
+            max_features=self.max_words,
+            dtype=np.float32,
+        )
+        self.chars_ = CountVectorizer(
+            analyzer="char_wb",
+            lowercase=False,
+            ngram_range=self.char_ngrams,
+            min_df=min_df,
+            max_features=self.max_chars,
+            dtype=np.float32,
+        )
+        self.questions_ = CountVectorizer(analyzer=_identity, min_df=min_df, dtype=np.float32)
+
+
+def _per_text(counts: sp.csr_matrix, batch: Batch) -> sp.csr_matrix:
+    """Sum clause counts by text."""
+    n_clauses, n_texts = len(batch.clauses), len(batch.texts)
+    ones = np.ones(n_clauses, dtype=np.float32)
+    incidence = sp.csr_matrix(
+        (ones, (batch.owner, np.arange(n_clauses))), shape=(n_texts, n_clauses)
+    )
+    return incidence @ counts
+
+
+def _questions(batch: Batch) -> list[list[str]]:
+    return [
+        question_tokens(question, text) if question else []
+        for text, question in zip(batch.texts, batch.questions, strict=True)
+    ]
+
+
+def _restored_idf(idf: np.ndarray) -> TfidfTransformer:
+    transformer = TfidfTransformer(sublinear_tf=True)
+    transformer.idf_ = idf
+    transformer.n_features_in_ = len(idf)
+    return transformer

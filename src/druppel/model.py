@@ -1,0 +1,349 @@
+"""The scikit-learn estimators, and the bundle of them that makes a model.
+
+Two views of a text are scored by the same weights: the whole text and each of its clauses. A
+text's probability of a label is the mean of its own and of its strongest clause's; that clause
+is the evidence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, logit
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from druppel.features import Batch, FeatureMatrices, TextFeatures
+from druppel.result import POLARITIES
+from druppel.taxonomy import Taxonomy
+
+KINDS = ("leaf", "category", "signal")
+"""The kinds of label, each with a calibration of its own."""
+
+_TINY = 1e-6
+
+
+class MultilabelLogistic(ClassifierMixin, BaseEstimator):
+    """Independent logistic regressions for many labels, kept as one weight matrix.
+
+    Fitting is scikit-learn's `LogisticRegression` label by label; scoring is a single product,
+    which is what makes a hundred labels cheap.
+
+    Parameters
+    ----------
+    C : float, default=1.0
+        Inverse of the L2 penalty.
+    class_weight : {"balanced"} or None, default=None
+    min_positives : int, default=1
+        A label with fewer positive rows gets its base rate as constant probability.
+    tol : float, default=0.01
+    max_iter : int, default=500
+    random_state : int, default=0
+        Seeds the order in which the dual solver visits the rows.
+
+    Attributes
+    ----------
+    classes_ : ndarray
+        Column numbers for an indicator matrix, else the classes.
+    coef_ : ndarray of shape (n_labels, n_features)
+    intercept_ : ndarray of shape (n_labels,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
+    >>> Y = np.array([[0, 1], [1, 0], [1, 1], [0, 0]])
+    >>> MultilabelLogistic(C=100.0).fit(X, Y).predict(X).tolist()
+    [[0, 1], [1, 0], [1, 1], [0, 0]]
+    """
+
+    def __init__(
+        self,
+        *,
+        C: float = 1.0,
+        class_weight: str | None = None,
+        min_positives: int = 1,
+        tol: float = 0.01,
+        max_iter: int = 500,
+        random_state: int = 0,
+    ) -> None:
+        self.C = C
+        self.class_weight = class_weight
+        self.min_positives = min_positives
+        self.tol = tol
+        self.max_iter = max_iter
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> MultilabelLogistic:
+        """Fit one regression a label.
+
+        Parameters
+        ----------
+        X : {array, sparse matrix} of shape (n_rows, n_features)
+        y : indicator array of shape (n_rows, n_labels), or classes of shape (n_rows,)
+        """
+        X, y = validate_data(
+            self, X, y, accept_sparse="csr", multi_output=True, dtype=[np.float64, np.float32]
+        )
+        check_classification_targets(y)
+        self.multilabel_ = type_of_target(y).startswith("multilabel")
+        if self.multilabel_:
+            self.classes_ = np.arange(y.shape[1])
+            targets = np.asarray(y)
+        else:
+            binarizer = LabelBinarizer().fit(np.ravel(y))
+            self.classes_ = binarizer.classes_
+            if len(self.classes_) < 2:
+                msg = "y holds 1 class; a classifier needs at least 2 classes."
+                raise ValueError(msg)
+            targets = binarizer.transform(np.ravel(y))
+        if hasattr(X, "sort_indices"):
+            X.sum_duplicates()
+            X.sort_indices()
+        # One after the other: liblinear's random numbers are global, so threads would make the
+        # outcome depend on their timing. Its dual solver is fast enough without them.
+        fitted = [self._fit_label(X, targets[:, j]) for j in range(targets.shape[1])]
+        self.coef_ = np.array([coef for coef, _ in fitted], dtype=np.float32)
+        self.intercept_ = np.array([intercept for _, intercept in fitted], dtype=np.float32)
+        return self
+
+    def _fit_label(self, X: Any, target: np.ndarray) -> tuple[np.ndarray, float]:
+        positives = int(target.sum())
+        if positives < max(self.min_positives, 1) or positives == len(target):
+            rate = (positives + 0.5) / (len(target) + 1)
+            return np.zeros(X.shape[1], dtype=np.float32), float(logit(rate))
+        regression = LogisticRegression(
+            C=self.C,
+            solver="liblinear",
+            dual=True,
+            class_weight=self.class_weight,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            random_state=self.random_state,
+        ).fit(X, target)
+        return regression.coef_[0], float(regression.intercept_[0])
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Log-odds of shape (n_rows, n_labels); of shape (n_rows,) for two classes."""
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+        odds = np.asarray(X @ self.coef_.T) + self.intercept_
+        return odds[:, 0] if not self.multilabel_ and len(self.classes_) == 2 else odds
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probability of each label (independent), or of each class (adding up to one)."""
+        probability = expit(self.decision_function(X))
+        if self.multilabel_:
+            return probability
+        if probability.ndim == 1:
+            return np.column_stack([1 - probability, probability])
+        return probability / probability.sum(axis=1, keepdims=True)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Labels with odds above even as an indicator array, or the likeliest class."""
+        odds = self.decision_function(X)
+        if self.multilabel_:
+            return (odds > 0).astype(int)
+        if odds.ndim == 1:
+            return self.classes_[(odds > 0).astype(int)]
+        return self.classes_[odds.argmax(axis=1)]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """Which column of the weight matrix stands for which label.
+
+    Columns run over the leaves, then the categories (both times every polarity), then the
+    signals.
+    """
+
+    leaves: tuple[str, ...]
+    categories: tuple[str, ...]
+    signals: tuple[str, ...]
+    category_of_leaf: tuple[int, ...]
+
+    @classmethod
+    def of(cls, taxonomy: Taxonomy) -> LabelSpace:
+        """Lay out the labels of a taxonomy."""
+        categories = tuple(c.slug for c in taxonomy.categories)
+        return cls(
+            leaves=tuple(leaf.slug for leaf in taxonomy.leaves),
+            categories=categories,
+            signals=tuple(s.slug for s in taxonomy.signals),
+            category_of_leaf=tuple(
+                categories.index(taxonomy.parent[leaf.slug]) for leaf in taxonomy.leaves
+            ),
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns, such as ``leaf:keuzemenu:neg`` and ``signal:vertrek``."""
+        return (
+            *(f"leaf:{leaf}:{p}" for leaf in self.leaves for p in POLARITIES),
+            *(f"category:{category}:{p}" for category in self.categories for p in POLARITIES),
+            *(f"signal:{signal}" for signal in self.signals),
+        )
+
+    @property
+    def slices(self) -> dict[str, slice]:
+        """Columns of each kind."""
+        n_leaf = len(self.leaves) * len(POLARITIES)
+        n_category = len(self.categories) * len(POLARITIES)
+        n = n_leaf + n_category + len(self.signals)
+        return {
+            "leaf": slice(0, n_leaf),
+            "category": slice(n_leaf, n_leaf + n_category),
+            "signal": slice(n_leaf + n_category, n),
+        }
+
+    def leaf(self, leaf: int, polarity: int) -> int:
+        """Column of a leaf (by its number) and polarity (by its number)."""
+        return leaf * len(POLARITIES) + polarity
+
+    def category(self, category: int, polarity: int) -> int:
+        """Column of a category and polarity."""
+        return self.slices["category"].start + category * len(POLARITIES) + polarity
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Probabilities of a batch.
+
+    Attributes
+    ----------
+    texts : ndarray of shape (n_texts, n_labels)
+        Calibrated probability of each label of the `LabelSpace`.
+    clauses : ndarray of shape (n_clauses, n_labels)
+        Uncalibrated probability per clause: good for choosing among the clauses of a text.
+    sentiments : ndarray of shape (n_texts, 4)
+        In the order of `SENTIMENTS`.
+    known : ndarray of shape (n_texts,)
+        Share of a text's words that the model has seen in training.
+    """
+
+    texts: np.ndarray
+    clauses: np.ndarray
+    sentiments: np.ndarray
+    known: np.ndarray
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Platt scaling of the mean of text and clause probability, one curve a kind of label.
+
+    Platt (1999), Probabilistic outputs for support vector machines.
+    """
+
+    slope: dict[str, float] = field(default_factory=lambda: dict.fromkeys(KINDS, 1.0))
+    intercept: dict[str, float] = field(default_factory=lambda: dict.fromkeys(KINDS, 0.0))
+
+    def apply(self, probability: np.ndarray, space: LabelSpace) -> np.ndarray:
+        """Calibrate probabilities of shape (n_texts, n_labels)."""
+        odds = logit(np.clip(probability, _TINY, 1 - _TINY))
+        calibrated = np.empty_like(odds)
+        for kind, columns in space.slices.items():
+            calibrated[:, columns] = expit(
+                self.slope[kind] * odds[:, columns] + self.intercept[kind]
+            )
+        return calibrated
+
+
+@dataclass(frozen=True)
+class Model:
+    """Everything needed to label texts; made by `training`, kept by `store`.
+
+    Attributes
+    ----------
+    name, version : str
+    taxonomy : Taxonomy
+    features : TextFeatures
+    labels : MultilabelLogistic
+        Over the columns of `space`.
+    sentiment : LogisticRegression
+        Over `SENTIMENTS`, in their order, as classes 0 to 3.
+    calibration : Calibration
+    thresholds : ndarray of shape (n_labels,)
+        Calibrated probability from which a label is given.
+    """
+
+    name: str
+    version: str
+    taxonomy: Taxonomy
+    features: TextFeatures
+    labels: MultilabelLogistic
+    sentiment: LogisticRegression
+    calibration: Calibration
+    thresholds: np.ndarray
+
+    @property
+    def title(self) -> str:
+        """Name and version, as results bear it."""
+        return f"{self.name} {self.version}"
+
+    @property
+    def space(self) -> LabelSpace:
+        """Layout of the labels."""
+        return LabelSpace.of(self.taxonomy)
+
+    def score(self, batch: Batch) -> Scores:
+        """Return the probabilities of every label for a batch of texts."""
+        matrices = self.features.transform(batch)
+        raw, by_clause = score_labels(self.labels, self.space, matrices, batch.owner)
+        return Scores(
+            texts=self.calibration.apply(raw, self.space),
+            clauses=by_clause,
+            sentiments=self.sentiment.predict_proba(matrices.texts),
+            known=matrices.known,
+        )
+
+
+def score_labels(
+    classifier: MultilabelLogistic,
+    space: LabelSpace,
+    matrices: FeatureMatrices,
+    owner: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Combine what text, clauses, leaves and categories say into one probability a label.
+
+    A label's probability is the mean of the text's own and of its strongest clause's. A
+    category then is the mean of its own and of its strongest leaf's; a leaf is the geometric
+    mean of its own and its category's, so that a leaf is not sure where its category is not.
+
+    Returns
+    -------
+    by_text : ndarray of shape (n_texts, n_labels)
+        Not yet calibrated.
+    by_clause : ndarray of shape (n_clauses, n_labels)
+    """
+    by_text = classifier.predict_proba(matrices.texts)
+    by_clause = classifier.predict_proba(matrices.clauses) if len(owner) else by_text[:0]
+    strongest = np.zeros_like(by_text)
+    np.maximum.at(strongest, owner, by_clause)
+    combined = (by_text + strongest) / 2
+    n_texts, n_polarities = len(combined), len(POLARITIES)
+    leaf_view = combined[:, space.slices["leaf"]].reshape(n_texts, -1, n_polarities)
+    category_view = combined[:, space.slices["category"]].reshape(n_texts, -1, n_polarities)
+    of_leaf = np.array(space.category_of_leaf)
+    best_leaf = np.zeros_like(category_view)
+    for leaf_number, category_number in enumerate(space.category_of_leaf):
+        np.maximum(
+            best_leaf[:, category_number],
+            leaf_view[:, leaf_number],
+            out=best_leaf[:, category_number],
+        )
+    category = (category_view + best_leaf) / 2
+    leaf = np.sqrt(leaf_view * category[:, of_leaf])
+    combined[:, space.slices["leaf"]] = leaf.reshape(n_texts, -1)
+    combined[:, space.slices["category"]] = category.reshape(n_texts, -1)
+    return combined, by_clause
