@@ -26,7 +26,7 @@ _URL = re.compile(r"(?:https?://|www\.)\S+")
 _MAIL = re.compile(r"\S+@\S+\.\S+")
 _MENTION = re.compile(r"@\w+")
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
-_STRETCHED = re.compile(r"(.)\1{2,}")
+_STRETCHED = re.compile(r"([^\d])\1{2,}")
 _SPACE = re.compile(r"\s+")
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?|[!?]+|\.{2,}|[^\w\s.,;:()\"'/-]")
 _SHORT_ANSWER = 5
@@ -185,7 +185,9 @@ class TextFeatures(BaseEstimator):
         self._make_counters(min_df=self.min_texts)
         words = _per_text(self.words_.fit_transform(map(tokenise, normal)), batch)
         chars = _per_text(self.chars_.fit_transform(normal), batch)
-        self.questions_.fit(_questions(batch))
+        asked = _questions(batch)
+        if any(asked):
+            self.questions_.fit(asked)
         self.word_idf_ = TfidfTransformer(sublinear_tf=True).fit(words)
         self.char_idf_ = TfidfTransformer(sublinear_tf=True).fit(chars)
         return self
@@ -199,24 +201,25 @@ class TextFeatures(BaseEstimator):
         tokens = [tokenise(clause) for clause in normal]
         words = self.words_.transform(tokens)
         chars = self.chars_.transform(normal)
-        asked = self.questions_.transform(_questions(batch))
-        asked.data[:] = 1.0
-        asked = 0.5 * normalize(asked)
+        asked = self._question_matrix(batch)
         texts = [
             self.word_idf_.transform(_per_text(words, batch)),
             self.char_idf_.transform(_per_text(chars, batch)),
             asked,
         ]
-        clauses = [
-            self.word_idf_.transform(words),
-            self.char_idf_.transform(chars),
-            asked[batch.owner],
-        ]
+        clauses = [_weigh(self.word_idf_, words), _weigh(self.char_idf_, chars), asked[batch.owner]]
         return FeatureMatrices(
             texts=sp.hstack(texts, format="csr", dtype=np.float32),
             clauses=sp.hstack(clauses, format="csr", dtype=np.float32),
             known=self._known_share(tokens, batch),
         )
+
+    def _question_matrix(self, batch: Batch) -> sp.csr_matrix:
+        if not hasattr(self.questions_, "vocabulary_"):  # no text had a question in training
+            return sp.csr_matrix((len(batch.texts), 0), dtype=np.float32)
+        counts = self.questions_.transform(_questions(batch))
+        counts.data[:] = 1.0
+        return 0.5 * normalize(counts)
 
     def _known_share(self, tokens: list[list[str]], batch: Batch) -> np.ndarray:
         vocabulary = self.words_.vocabulary_
@@ -231,13 +234,9 @@ class TextFeatures(BaseEstimator):
         """Names of the columns: ``word:…``, ``char:…`` and ``question:…``."""
         return np.array(
             [
-                f"{kind}:{term}"
-                for kind, counter in (
-                    ("word", self.words_),
-                    ("char", self.chars_),
-                    ("question", self.questions_),
-                )
-                for term in counter.get_feature_names_out()
+                f"{kind.removesuffix('s')}:{term}"
+                for kind, terms in self.vocabularies().items()
+                for term in terms
             ],
             dtype=object,
         )
@@ -250,6 +249,8 @@ class TextFeatures(BaseEstimator):
         """Set the learned state from plain data, as `store` reads it from a model folder."""
         self._make_counters()
         for kind, counter in self._counters().items():
+            if not vocabularies[kind]:
+                continue
             counter.vocabulary = {term: i for i, term in enumerate(vocabularies[kind])}
             counter.vocabulary_ = counter.vocabulary
             counter.fixed_vocabulary_ = True
@@ -259,7 +260,10 @@ class TextFeatures(BaseEstimator):
 
     def vocabularies(self) -> dict[str, list[str]]:
         """Terms of each kind in column order: the counterpart of `restore`."""
-        return {kind: list(c.get_feature_names_out()) for kind, c in self._counters().items()}
+        return {
+            kind: list(counter.get_feature_names_out()) if hasattr(counter, "vocabulary_") else []
+            for kind, counter in self._counters().items()
+        }
 
     def _counters(self) -> dict[str, CountVectorizer]:
         return {"words": self.words_, "chars": self.chars_, "questions": self.questions_}
@@ -301,6 +305,11 @@ def _questions(batch: Batch) -> list[list[str]]:
         question_tokens(question, text) if question else []
         for text, question in zip(batch.texts, batch.questions, strict=True)
     ]
+
+
+def _weigh(idf: TfidfTransformer, counts: sp.csr_matrix) -> sp.csr_matrix:
+    """Weigh counts by TF-IDF; empty texts leave no clause, which scikit-learn would refuse."""
+    return idf.transform(counts) if counts.shape[0] else counts
 
 
 def _restored_idf(idf: np.ndarray) -> TfidfTransformer:

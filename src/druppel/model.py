@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from druppel.features import Batch, FeatureMatrices, TextFeatures
 from druppel.result import POLARITIES
@@ -38,7 +38,8 @@ class MultilabelLogistic(ClassifierMixin, BaseEstimator):
     ----------
     C : float, default=1.0
         Inverse of the L2 penalty.
-    class_weight : {"balanced"} or None, default=None
+    balanced : bool, default=False
+        Weigh the positive and the negative rows of a label equally.
     min_positives : int, default=1
         A label with fewer positive rows gets its base rate as constant probability.
     tol : float, default=0.01
@@ -52,6 +53,8 @@ class MultilabelLogistic(ClassifierMixin, BaseEstimator):
         Column numbers for an indicator matrix, else the classes.
     coef_ : ndarray of shape (n_labels, n_features)
     intercept_ : ndarray of shape (n_labels,)
+    n_iter_ : int
+        Most iterations that a label took.
 
     Examples
     --------
@@ -66,14 +69,14 @@ class MultilabelLogistic(ClassifierMixin, BaseEstimator):
         self,
         *,
         C: float = 1.0,
-        class_weight: str | None = None,
+        balanced: bool = False,
         min_positives: int = 1,
         tol: float = 0.01,
         max_iter: int = 500,
         random_state: int = 0,
     ) -> None:
         self.C = C
-        self.class_weight = class_weight
+        self.balanced = balanced
         self.min_positives = min_positives
         self.tol = tol
         self.max_iter = max_iter
@@ -91,42 +94,56 @@ class MultilabelLogistic(ClassifierMixin, BaseEstimator):
             self, X, y, accept_sparse="csr", multi_output=True, dtype=[np.float64, np.float32]
         )
         check_classification_targets(y)
-        self.multilabel_ = type_of_target(y).startswith("multilabel")
-        if self.multilabel_:
-            self.classes_ = np.arange(y.shape[1])
-            targets = np.asarray(y)
-        else:
-            binarizer = LabelBinarizer().fit(np.ravel(y))
-            self.classes_ = binarizer.classes_
-            if len(self.classes_) < 2:
-                msg = "y holds 1 class; a classifier needs at least 2 classes."
-                raise ValueError(msg)
-            targets = binarizer.transform(np.ravel(y))
+        if type_of_target(y).startswith("multilabel"):
+            return self.fit_indicator(X, y)
+        y = column_or_1d(y, warn=True)
+        binarizer = LabelBinarizer().fit(y)
+        if len(binarizer.classes_) < 2:
+            msg = "y holds 1 class; a classifier needs at least 2 classes."
+            raise ValueError(msg)
+        self._fit_targets(X, binarizer.transform(y))
+        self.multilabel_ = False
+        self.classes_ = binarizer.classes_
+        return self
+
+    def fit_indicator(self, X: Any, Y: np.ndarray) -> MultilabelLogistic:
+        """Fit on an indicator matrix, also one of a single column, unchecked.
+
+        scikit-learn takes a single column for plain classes, and `fit` follows it.
+        """
+        self._fit_targets(X, np.asarray(Y))
+        self.multilabel_ = True
+        self.classes_ = np.arange(Y.shape[1])
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def _fit_targets(self, X: Any, targets: np.ndarray) -> None:
         if hasattr(X, "sort_indices"):
             X.sum_duplicates()
             X.sort_indices()
         # One after the other: liblinear's random numbers are global, so threads would make the
         # outcome depend on their timing. Its dual solver is fast enough without them.
         fitted = [self._fit_label(X, targets[:, j]) for j in range(targets.shape[1])]
-        self.coef_ = np.array([coef for coef, _ in fitted], dtype=np.float32)
-        self.intercept_ = np.array([intercept for _, intercept in fitted], dtype=np.float32)
-        return self
+        self.coef_ = np.array([coef for coef, _, _ in fitted], dtype=np.float32)
+        self.intercept_ = np.array([intercept for _, intercept, _ in fitted], dtype=np.float32)
+        self.n_iter_ = max(n_iter for _, _, n_iter in fitted)
 
-    def _fit_label(self, X: Any, target: np.ndarray) -> tuple[np.ndarray, float]:
+    def _fit_label(self, X: Any, target: np.ndarray) -> tuple[np.ndarray, float, int]:
         positives = int(target.sum())
         if positives < max(self.min_positives, 1) or positives == len(target):
             rate = (positives + 0.5) / (len(target) + 1)
-            return np.zeros(X.shape[1], dtype=np.float32), float(logit(rate))
+            return np.zeros(X.shape[1], dtype=np.float32), float(logit(rate)), 1
         regression = LogisticRegression(
             C=self.C,
             solver="liblinear",
             dual=True,
-            class_weight=self.class_weight,
+            class_weight="balanced" if self.balanced else None,
             tol=self.tol,
             max_iter=self.max_iter,
             random_state=self.random_state,
         ).fit(X, target)
-        return regression.coef_[0], float(regression.intercept_[0])
+        n_iter = int(regression.n_iter_[0])
+        return regression.coef_[0], float(regression.intercept_[0]), n_iter
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Log-odds of shape (n_rows, n_labels); of shape (n_rows,) for two classes."""

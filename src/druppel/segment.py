@@ -21,9 +21,13 @@ LONG_TOKENS = 14
 
 # After these a contrast follows: praise and blame belong in clauses of their own.
 _CONTRAST = frozenset(
-    ("maar", "echter", "alleen", "terwijl", "hoewel", "ondanks", "behalve", "daarentegen")
-    + ("nochtans", "desondanks", "enkel", "jammer", "helaas", "spijtig")
+    ("maar", "echter", "hoewel", "ondanks", "behalve", "daarentegen", "nochtans", "desondanks")
+    + ("jammer", "helaas", "spijtig")
 )
+# These do so only after a comma: "alleen met een brief" is no contrast.
+_CONTRAST_AFTER_COMMA = frozenset(("alleen", "enkel", "terwijl", "wel", "al"))
+# Before these, "maar" means "only": "maar de helft", "maar twee".
+_QUANTITY = re.compile(r"\d.*|een|één|de|het|twee|drie|vier|half|weinig|zelden|beperkt|amper")
 # Where a text runs on without punctuation, these begin a new step of the story.
 _STEP = frozenset(
     ("en", "dus", "want", "omdat", "toen", "daarna", "vervolgens", "nu", "ook", "verder")
@@ -93,7 +97,8 @@ class Segmenter:
         size = 0  # words in the running clause
         ended = False  # the running clause has closed with . ! ? or a line end
         soft = False  # the previous token was a comma or the like
-        for word, at in self._tokens(text):
+        tokens = self._tokens(text)
+        for number, (word, at) in enumerate(tokens):
             if word.isspace():
                 ended = ended or (size > 0 and "\n" in word)
                 continue
@@ -106,7 +111,11 @@ class Segmenter:
                 size, ended = 0, False
             elif is_word and size >= MIN_TOKENS:
                 lower = word.lower()
-                if lower in _CONTRAST or (size >= LONG_TOKENS and (soft or lower in _STEP)):
+                contrast = lower in _CONTRAST or (soft and lower in _CONTRAST_AFTER_COMMA)
+                if contrast and lower == "maar" and not soft:
+                    following = tokens[number + 1][0].lower() if number + 1 < len(tokens) else ""
+                    contrast = not _QUANTITY.fullmatch(following)
+                if contrast or (size >= LONG_TOKENS and (soft or lower in _STEP)):
                     bounds.append(at)
                     size = 0
             soft = bool(_SOFT_END.fullmatch(word))

@@ -396,15 +396,15 @@ def _fit_labels(rows: _Rows, matrices: FeatureMatrices, config: Config) -> Multi
     Y = np.vstack([rows.text_labels[:, :n_aspects], rows.clause_labels[several]])
     aspects = MultilabelLogistic(
         C=config.aspect_c, min_positives=config.min_positives, random_state=config.random_state
-    ).fit(X, Y)
+    ).fit_indicator(X, Y)
     if not n_signals:
         return aspects
     signals = MultilabelLogistic(
         C=config.signal_c,
-        class_weight="balanced",
+        balanced=True,
         min_positives=config.min_positives,
         random_state=config.random_state,
-    ).fit(matrices.texts, rows.text_labels[:, n_aspects:])
+    ).fit_indicator(matrices.texts, rows.text_labels[:, n_aspects:])
     aspects.coef_ = np.vstack([aspects.coef_, signals.coef_])
     aspects.intercept_ = np.concatenate([aspects.intercept_, signals.intercept_])
     aspects.classes_ = np.arange(len(aspects.coef_))
