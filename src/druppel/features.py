@@ -216,7 +216,7 @@ class TextFeatures(BaseEstimator):
 
     def _question_matrix(self, batch: Batch) -> sp.csr_matrix:
         if not hasattr(self.questions_, "vocabulary_"):  # no text had a question in training
-            return sp.csr_matrix((len(batch.texts), 0), dtype=np.float32)
+            return sp.csr_matrix(np.zeros((len(batch.texts), 0), dtype=np.float32))
         counts = self.questions_.transform(_questions(batch))
         counts.data[:] = 1.0
         return 0.5 * normalize(counts)

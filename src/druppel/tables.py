@@ -17,7 +17,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -53,7 +53,7 @@ _TEXT_NAMES = re.compile(
 )
 # A cell that a spreadsheet would run as a formula; plain numbers are not.
 _FORMULA = re.compile(r"[=+\-@\t\r]")
-_NUMBER = re.compile(r"[+-]?[\d.,\s]+%?")
+_NUMBER = re.compile(r"[+-]?[\d.,]+%?")
 
 Row = dict[str, Any]
 Warn = Callable[[str], None]
@@ -123,7 +123,8 @@ def open_table(
         msg = f"'format' must be one of {', '.join(FORMATS)}, got {format!r}."
         raise InputError(msg)
     name = "standard input" if source == STANDARD_STREAM else str(source)
-    with _binary(source) as stream:
+    with ExitStack() as opened:
+        stream = opened.enter_context(_binary(source))
         start = stream.read(4096)
         stream.seek(0)
         if not start:
@@ -131,16 +132,20 @@ def open_table(
             raise InputError(msg)
         if format is None:
             format = _guess_format(source, start, name)
-        if format == "csv":
-            yield _read_csv(stream, name, warn)
-        elif format == "xlsx":
+        if format == "xlsx":
             yield _read_workbook(stream, name, sheet)
-        elif format == "jsonl":
-            yield _read_jsonl(stream, name, warn)
         elif format == "parquet":
             yield _read_parquet(stream, name)
         else:
-            yield _read_lines(stream, name)
+            # The text layer must live as long as the rows that read through it.
+            text = opened.enter_context(_decoded(stream, name))
+            bom = start.startswith(codecs.BOM_UTF8)
+            if format == "csv":
+                yield _read_csv(text, name, bom, warn)
+            elif format == "jsonl":
+                yield _read_jsonl(text, name, warn)
+            else:
+                yield _read_lines(text)
 
 
 def find_text_column(table: Table, name: str | None) -> str:
@@ -295,7 +300,7 @@ def _guess_format(source: str | Path, start: bytes, name: str) -> str:
     return "txt"
 
 
-def _text(stream: IO[bytes], name: str) -> tuple[io.TextIOWrapper, bool]:
+def _decoded(stream: IO[bytes], name: str) -> io.TextIOWrapper:
     """Decode a stream: by its byte-order mark, else UTF-8, else Windows-1252."""
     start = stream.read(4)
     stream.seek(0)
@@ -313,8 +318,7 @@ def _text(stream: IO[bytes], name: str) -> tuple[io.TextIOWrapper, bool]:
             stream.seek(0)
             continue
         stream.seek(0)
-        text = io.TextIOWrapper(stream, encoding=encoding, newline="")
-        return text, start.startswith(codecs.BOM_UTF8)
+        return io.TextIOWrapper(stream, encoding=encoding, newline="")
     msg = f"{name}: neither UTF-8 nor Windows-1252. Save it as UTF-8 and try again."
     raise InputError(msg)
 
@@ -333,8 +337,7 @@ def _unique(names: Iterable[Any]) -> list[str]:
     return columns
 
 
-def _read_csv(stream: IO[bytes], name: str, warn: Warn) -> Table:
-    text, bom = _text(stream, name)
+def _read_csv(text: io.TextIOWrapper, name: str, bom: bool, warn: Warn) -> Table:
     csv.field_size_limit(sys.maxsize)
     header_line = text.readline()
     while header_line and not header_line.strip():
@@ -437,8 +440,7 @@ def _cell(value: Any) -> Any:
     return value
 
 
-def _read_jsonl(stream: IO[bytes], name: str, warn: Warn) -> Table:
-    text, _ = _text(stream, name)
+def _read_jsonl(text: io.TextIOWrapper, name: str, warn: Warn) -> Table:
     rows = _jsonl_rows(text, name, warn)
     sample = list(itertools.islice(rows, _SAMPLE_ROWS))
     columns = list(dict.fromkeys(key for row in sample for key in row))
@@ -485,8 +487,7 @@ def _pyarrow() -> tuple[Any, Any]:
     return pa, pq
 
 
-def _read_lines(stream: IO[bytes], name: str) -> Table:
-    text, _ = _text(stream, name)
+def _read_lines(text: io.TextIOWrapper) -> Table:
     rows = ({"text": line.rstrip("\r\n")} for line in text)
     return Table(["text"], rows, "txt")
 
@@ -582,6 +583,14 @@ def _write_workbook(stream: IO[bytes], rows: Iterable[Row], layout: Layout, warn
             "nan_inf_to_errors": True,
         },
     )
+    try:
+        _fill_workbook(workbook, rows, layout, warn)
+    finally:
+        # Also after a failure: the workbook keeps open files of its own.
+        workbook.close()
+
+
+def _fill_workbook(workbook: Any, rows: Iterable[Row], layout: Layout, warn: Warn) -> None:
     bold = workbook.add_format({"bold": True, "text_wrap": True, "valign": "top"})
     moment = workbook.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
     sheet = workbook.add_worksheet("Antwoorden")
@@ -622,4 +631,3 @@ def _write_workbook(stream: IO[bytes], rows: Iterable[Row], layout: Layout, warn
         for number, (term, meaning) in enumerate(layout.notes):
             notes.write_string(number, 0, term, bold)
             notes.write_string(number, 1, meaning)
-    workbook.close()
