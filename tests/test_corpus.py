@@ -1,10 +1,10 @@
 import json
 
 import pytest
+from tests.conftest import tiny_rows, write_jsonl
 
 from druppel.corpus import check_corpus, groups, near_duplicates, read_corpus
 from druppel.errors import CorpusError
-from tests.conftest import tiny_rows, write_jsonl
 
 GOOD = {
     "id": "1",
@@ -84,6 +84,8 @@ def test_near_duplicates_are_found_and_short_ones_only_when_equal():
         "goed geholpen",
         "Goed geholpen!",
         "goede hulp",
+        "???",
+        "👍",
     ]
     pairs = {(a, b) for a, b, _ in near_duplicates(texts)}
     assert pairs == {(0, 1), (0, 2), (1, 2), (3, 4)}
@@ -97,9 +99,10 @@ def test_groups_keep_authors_and_copies_together(tmp_path, tiny_taxonomy):
         {**GOOD, "id": "4", "author": "c", "text": "een uur, top"},
         {**GOOD, "id": "5", "author": "d", "text": "een uur, top"},
         {**GOOD, "id": "6", "text": "een uur zonder schrijver"},
+        {**GOOD, "id": "7", "author": "b", "text": "een uur van b zelf, en alleen van b"},
     ]
     group = groups(read_corpus(write_jsonl(tmp_path / "a.jsonl", rows), tiny_taxonomy))
-    assert group.tolist() == [0, 0, 0, 1, 2, 3]
+    assert group.tolist() == [0, 0, 0, 1, 2, 3, 4]
 
 
 def test_check_counts_and_warns(tmp_path, tiny_taxonomy):

@@ -1,8 +1,8 @@
 import pytest
+from tests.conftest import TINY_TAXONOMY
 
 from druppel.errors import TaxonomyError
 from druppel.taxonomy import Taxonomy
-from tests.conftest import TINY_TAXONOMY
 
 ENTRY = """
 [[label]]

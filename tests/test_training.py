@@ -2,11 +2,11 @@ import json
 import re
 
 import pytest
+from tests.conftest import ROOT, tiny_config, tiny_rows, write_jsonl
 
 from druppel.errors import ConfigError
 from druppel.labeler import Labeler
 from druppel.training import Config, train
-from tests.conftest import ROOT, tiny_config, tiny_rows, write_jsonl
 
 
 def folder_bytes(folder):

@@ -103,7 +103,8 @@ def near_duplicates(texts: Sequence[str]) -> list[tuple[int, int, float]]:
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    folded = [" ".join(re.findall(r"\w+", text.lower())) for text in texts]
+    # A text without words ("???", "👍") is compared as it stands.
+    folded = [" ".join(re.findall(r"\w+", text.lower())) or text.strip() for text in texts]
     pairs: list[tuple[int, int, float]] = []
     seen: dict[str, int] = {}
     for i, text in enumerate(folded):
@@ -129,8 +130,9 @@ def near_duplicates(texts: Sequence[str]) -> list[tuple[int, int, float]]:
 def groups(texts: Sequence[LabelledText]) -> np.ndarray:
     """Number the groups that must never be divided between training and test.
 
-    Texts of one author belong together, and so do near duplicates, whoever wrote them; a text
-    without an author stands on its own.
+    Texts of one author belong together. A near duplicate of an earlier text goes with that
+    text, whoever wrote it; it does not drag its author's other texts along. A text without an
+    author stands on its own.
 
     Returns
     -------
@@ -144,16 +146,15 @@ def groups(texts: Sequence[LabelledText]) -> np.ndarray:
             i = root[i]
         return i
 
-    first_of_author: dict[str, int] = {}
-    for i, text in enumerate(texts):
-        if text.author is not None:
-            root[find(i)] = find(first_of_author.setdefault(text.author, i))
     for a, b, _ in near_duplicates([t.text for t in texts]):
         # Only long copies bind: "geen opmerkingen" is nobody's story.
         if texts[a].text.count(" ") >= _MIN_WORDS_DUPLICATE - 1:
-            root[find(b)] = find(a)
-    numbers: dict[int, int] = {}
-    return np.array([numbers.setdefault(find(i), len(numbers)) for i in range(len(texts))])
+            low, high = sorted((find(a), find(b)))
+            root[high] = low
+    numbers: dict[str | int, int] = {}
+    originals = [find(i) for i in range(len(texts))]
+    owners = [i if texts[i].author is None else str(texts[i].author) for i in originals]
+    return np.array([numbers.setdefault(owner, len(numbers)) for owner in owners])
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,16 @@ _STRETCHED = re.compile(r"([^\d])\1{2,}")
 _SPACE = re.compile(r"\s+")
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?|[!?]+|\.{2,}|[^\w\s.,;:()\"'/-]")
 _SHORT_ANSWER = 5
+# Faults win over praise: "minder goed", "niet tevreden".
+_ASKS_FOR_FAULTS = re.compile(
+    r"\b(beter|betere|verbeter\w*|minder|ontevreden|niet tevreden|niet goed|veranderen|anders|"
+    r"mis|mist|gemist|missen|fout|slecht\w*|erger\w*|irriteer\w*|tips?|jammer|tegen\w*|storen?|"
+    r"suggesties?)\b"
+)
+_ASKS_FOR_PRAISE = re.compile(
+    r"\b(goed|goede|prettig\w*|tevreden|fijn|fijne|sterk\w*|best|beste|bevalt|bevallen|beviel|"
+    r"waardeer\w*|leuk\w*|positie\w*|mooi\w*|lof|compliment\w*)\b"
+)
 
 
 def normalise(text: str) -> str:
@@ -64,21 +74,41 @@ def tokenise(text: str) -> list[str]:
     ]
 
 
+def question_kind(question: str) -> str:
+    """Tell what a survey question asks for: ``verbeter`` (what is wrong), ``lof`` or ``open``.
+
+    Examples
+    --------
+    >>> question_kind("Wat kan er beter?"), question_kind("Wat ging er goed?")
+    ('verbeter', 'lof')
+    >>> question_kind("Heeft u nog opmerkingen?")
+    'open'
+    """
+    asked = normalise(question)
+    if _ASKS_FOR_FAULTS.search(asked):
+        return "verbeter"
+    # "Hoe tevreden bent u?" leaves the answer open.
+    praise = _ASKS_FOR_PRAISE.search(asked) and not asked.startswith("hoe ")
+    return "lof" if praise else "open"
+
+
 def question_tokens(question: str, answer: str) -> list[str]:
-    """Tokens that carry the question, and for a short answer its words under that question.
+    """Tokens for what is asked, and for a short answer its words under that kind of question.
 
     "Niets" says the opposite after "Wat ging er goed?" and after "Wat kan er beter?".
 
     Examples
     --------
     >>> question_tokens("Wat kan beter?", "Niets")
-    ['wat', 'kan', 'beter', 'wat>niets', 'kan>niets', 'beter>niets']
+    ['verbeter>niets', 'verbeter>=niets']
+    >>> question_tokens("Wat kan beter?", "De wachttijd was de laatste maanden erg lang")
+    ['verbeter']
     """
-    asked = [word for word in tokenise(normalise(question)) if word[0].isalnum()]
+    kind = question_kind(question)
     said = tokenise(normalise(answer))
-    if len(said) > _SHORT_ANSWER:
-        return asked
-    return asked + [f"{a}>{s}" for a in asked for s in said]
+    if not 0 < len(said) <= _SHORT_ANSWER:
+        return [kind]
+    return [*(f"{kind}>{word}" for word in said), f"{kind}>={' '.join(said)}"]
 
 
 def _identity(tokens: list[str]) -> list[str]:
@@ -219,7 +249,7 @@ class TextFeatures(BaseEstimator):
             return sp.csr_matrix(np.zeros((len(batch.texts), 0), dtype=np.float32))
         counts = self.questions_.transform(_questions(batch))
         counts.data[:] = 1.0
-        return 0.5 * normalize(counts)
+        return normalize(counts)
 
     def _known_share(self, tokens: list[list[str]], batch: Batch) -> np.ndarray:
         vocabulary = self.words_.vocabulary_

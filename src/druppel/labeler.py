@@ -28,7 +28,7 @@ _LEAF_SLACK = 0.5
 # Where the likeliest sentiment is below this, or a label within the margin of its threshold,
 # or so few words are known, a person should look.
 _UNSURE_SENTIMENT = 0.5
-_REVIEW_MARGIN = 0.05
+_REVIEW_MARGIN = 0.01
 _MIN_KNOWN = 0.5
 
 

@@ -44,10 +44,11 @@ def detect_language(text: str, known: float) -> str | None:
     if known >= _KNOWN_SHARE:
         return DUTCH
     latin = sum("LATIN" in unicodedata.name(ch, "") for ch in letters[:200])
-    if latin > len(letters[:200]) / 2 and len(text.split()) < _MIN_WORDS:
+    is_latin = latin > len(letters[:200]) / 2
+    if is_latin and len(text.split()) < _MIN_WORDS:
         return DUTCH
     language, confidence = _identifier().classify(text[:5000])
-    return language if confidence >= _MIN_CONFIDENCE else DUTCH
+    return language if confidence >= _MIN_CONFIDENCE or not is_latin else DUTCH
 
 
 @cache

@@ -5,6 +5,7 @@ The same configuration, corpus and seed give the same folder, byte for byte.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tomllib
 from collections import Counter
@@ -16,9 +17,9 @@ from typing import Any, get_type_hints
 
 import numpy as np
 import scipy.sparse as sp
+from joblib import Parallel, cpu_count, delayed
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
-from sklearn.utils import check_random_state
 
 from druppel.corpus import LabelledText, digest, groups, read_corpus
 from druppel.errors import ConfigError
@@ -204,8 +205,9 @@ def train(config: Config, *, force: bool = False, progress: Progress = lambda _:
         msg = f"{config.output}: exists already. Choose another output, or use --force."
         raise ConfigError(msg)
     progress(f"{len(texts)} texts read")
-    group = groups(texts) if config.group_by_author else groups(_without_authors(texts))
-    test = _choose_test(group, config)
+    grouped = texts if config.group_by_author else _without_authors(texts)
+    group = groups(grouped)
+    test = _choose_test(grouped, group, config)
     train_rows, test_rows = np.flatnonzero(~test), np.flatnonzero(test)
     n_groups = len(set(group[train_rows].tolist()))
     if n_groups < config.folds:
@@ -219,20 +221,20 @@ def train(config: Config, *, force: bool = False, progress: Progress = lambda _:
     segmenter = Segmenter()
     space = LabelSpace.of(taxonomy)
     rows = _Rows.of([texts[i] for i in train_rows], space, segmenter)
+    splits = list(GroupKFold(config.folds).split(train_rows, groups=group[train_rows]))
     raw = np.zeros((len(train_rows), len(space.names)))
-    splits = GroupKFold(config.folds).split(train_rows, groups=group[train_rows])
-    for number, (fit_on, held_out) in enumerate(splits, start=1):
-        progress(f"cross-validation {number} of {config.folds}")
-        fitted = _fit(rows.subset(fit_on), config)
-        part = rows.subset(held_out)
-        matrices = fitted.features.transform(part.batch)
-        raw[held_out], _ = score_labels(fitted.labels, space, matrices, part.batch.owner)
+    # Whole fits run side by side, each in a process of its own: the outcome of a fit cannot
+    # depend on its neighbours.
+    jobs = [delayed(_score_held_out)(rows, space, config, *split) for split in splits]
+    jobs.append(delayed(_fit)(rows, config))
+    outcomes = Parallel(n_jobs=min(cpu_count(), len(jobs)), return_as="generator")(jobs)
+    for number, (_, held_out) in enumerate(splits, start=1):
+        raw[held_out] = next(outcomes)
+        progress(f"cross-validation {number} of {config.folds} done")
     calibration = _calibrate(raw, rows.text_labels, space)
     calibrated = calibration.apply(raw, space)
     thresholds = _choose_thresholds(calibrated, rows.text_labels, space, config)
-
-    progress("final fit")
-    fitted = _fit(rows, config)
+    fitted: _Fitted = next(outcomes)
     model = Model(
         name=config.name,
         version=config.version,
@@ -304,9 +306,15 @@ def _without_authors(texts: Sequence[LabelledText]) -> list[LabelledText]:
     return [replace(text, author=None) for text in texts]
 
 
-def _choose_test(group: np.ndarray, config: Config) -> np.ndarray:
-    """Hold out whole groups, in random order, until the share is reached."""
-    order = check_random_state(config.random_state).permutation(group.max() + 1)
+def _choose_test(texts: Sequence[LabelledText], group: np.ndarray, config: Config) -> np.ndarray:
+    """Hold out whole groups until the share is reached.
+
+    The order of the groups follows from a hash of their first text's author (or id), not from
+    their number: texts of new authors do not reshuffle who is held out.
+    """
+    first = [int(np.flatnonzero(group == g)[0]) for g in range(group.max() + 1)]
+    names = [texts[i].author or texts[i].id for i in first]
+    order = sorted(range(len(names)), key=lambda g: _hash(names[g], config.random_state))
     sizes = np.bincount(group)
     wanted = config.test_share * len(group)
     held_out: list[int] = []
@@ -324,6 +332,10 @@ def _choose_test(group: np.ndarray, config: Config) -> np.ndarray:
         )
         raise ConfigError(msg)
     return test
+
+
+def _hash(name: str, random_state: int) -> str:
+    return hashlib.sha256(f"{random_state}:{name}".encode()).hexdigest()
 
 
 # --- fitting ------------------------------------------------------------------------------
@@ -380,6 +392,17 @@ def _fit(rows: _Rows, config: Config) -> _Fitted:
         C=config.sentiment_c, max_iter=500, random_state=config.random_state
     ).fit(matrices.texts, rows.sentiments)
     return _Fitted(features, _fit_labels(rows, matrices, config), sentiment)
+
+
+def _score_held_out(
+    rows: _Rows, space: LabelSpace, config: Config, fit_on: np.ndarray, held_out: np.ndarray
+) -> np.ndarray:
+    """Fit on one part and return the uncalibrated probabilities of the other."""
+    fitted = _fit(rows.subset(fit_on), config)
+    part = rows.subset(held_out)
+    matrices = fitted.features.transform(part.batch)
+    by_text, _ = score_labels(fitted.labels, space, matrices, part.batch.owner)
+    return by_text
 
 
 def _fit_labels(rows: _Rows, matrices: FeatureMatrices, config: Config) -> MultilabelLogistic:
