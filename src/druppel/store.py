@@ -171,7 +171,7 @@ def _arrays(model: Model) -> dict[str, np.ndarray]:
 def _restore_labels(arrays: dict[str, np.ndarray], n_labels: int) -> MultilabelLogistic:
     classifier = MultilabelLogistic()
     classifier.multilabel_ = True
-    classifier.coef_ = arrays["label_weights"] * arrays["label_scale"][:, None]
+    classifier.coef_ = _by_column(arrays["label_weights"], arrays["label_scale"])
     classifier.intercept_ = arrays["label_intercept"]
     classifier.classes_ = np.arange(n_labels)
     classifier.n_features_in_ = classifier.coef_.shape[1]
@@ -181,9 +181,14 @@ def _restore_labels(arrays: dict[str, np.ndarray], n_labels: int) -> MultilabelL
     return classifier
 
 
+def _by_column(integers: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Undo `round_weights`, laid out so that a product with sparse rows copies nothing."""
+    return np.asfortranarray(integers * scale[:, None])
+
+
 def _restore_sentiment(arrays: dict[str, np.ndarray]) -> LogisticRegression:
     classifier = LogisticRegression()
-    classifier.coef_ = arrays["sentiment_weights"] * arrays["sentiment_scale"][:, None]
+    classifier.coef_ = _by_column(arrays["sentiment_weights"], arrays["sentiment_scale"])
     classifier.intercept_ = arrays["sentiment_intercept"]
     classifier.classes_ = np.arange(len(SENTIMENTS))
     classifier.n_features_in_ = classifier.coef_.shape[1]
