@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from python_calamine import CalamineWorkbook
@@ -153,7 +154,6 @@ def test_formulas_do_not_come_alive(run, tmp_path):
         (["label", EXAMPLE, "-o", "weg/uit.xlsx"], "cannot write there"),
         (["label", EXAMPLE, "-o", EXAMPLE], "is the input"),
         (["label", EXAMPLE, "--model", "weg"], "no model there"),
-        (["label", EXAMPLE, "--format", "pdf"], "'--format' must be"),
         (["label", EXAMPLE, "--sheet", "Blad9"], "no readable sheet 'Blad9'"),
         (["train", "weg.toml"], "cannot read the configuration"),
         (["evaluate", "weg.jsonl"], "no .jsonl file"),
@@ -182,6 +182,8 @@ def test_an_unclear_text_column_is_asked_for(run, tmp_path):
 def test_wrong_use_is_exit_2(run):
     assert run("label").returncode == 2
     assert run("label", "x.csv", "--bestaat-niet").returncode == 2
+    assert run("label", EXAMPLE, "--format", "pdf").returncode == 2
+    assert run("label", EXAMPLE, "--format", "list", "-o", "uit.csv").returncode == 2
 
 
 def test_a_reader_that_leaves_is_no_error(run, tmp_path):
@@ -288,3 +290,54 @@ def test_no_customer_text_in_messages(run, tmp_path):
         ["label", "in.csv", "--text-column", "x"],
     ):
         assert secret not in run(*arguments).stderr
+
+
+def test_a_late_column_and_a_clash_are_kept(run, tmp_path):
+    rows = [{"text": "top", "sentiment": "A"} for _ in range(210)]
+    rows[205] |= {"klantnr": "77", "sentiment": "B", "sentiment_input": "C"}
+    write_jsonl(tmp_path / "in.jsonl", rows)
+    run("label", "in.jsonl", "--text-column", "text", "-o", "uit.csv")
+    run("label", "in.jsonl", "--text-column", "text", "-o", "uit.jsonl")
+    for name in ("uit.csv", "uit.jsonl"):
+        with open_table(tmp_path / name) as table:
+            row = list(table.rows)[205]
+        assert row["klantnr"] == "77"
+        assert (row["sentiment_input2"], row["sentiment_input"]) == ("B", "C")
+
+
+def test_half_a_surrogate_pair_is_labelled(run, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"text": "x \\ud800 veel te duur"}\n', encoding="utf-8")
+    done = run("label", "in.jsonl", "-q")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["irritations"] == ["prijs"]
+
+
+def test_a_full_disk_is_one_line(tmp_path):
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "from druppel.cli import main; main()",
+                "label",
+                EXAMPLE,
+                "-q",
+                "--format",
+                "csv",
+            ],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines() == ["druppel: No space left on device."]
+
+
+def test_output_follows_a_link(run, tmp_path):
+    (tmp_path / "echt.csv").write_text("oud")
+    (tmp_path / "link.csv").symlink_to("echt.csv")
+    run("label", EXAMPLE, "-o", "link.csv")
+    assert (tmp_path / "link.csv").is_symlink()
+    assert "irritaties" in (tmp_path / "echt.csv").read_text(encoding="utf-8")

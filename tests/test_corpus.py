@@ -42,6 +42,8 @@ def test_reads_a_folder_in_the_order_of_names(tmp_path, tiny_taxonomy):
         ),
         ({"aspects": [{"leaf": "eten", "polarity": "neg"}] * 2}, "stands twice"),
         ({"aspects": "eten"}, "must be lists"),
+        ({"aspects": [{"leaf": ["x"], "polarity": "neg"}]}, "unknown leaf"),
+        ({"signals": [["x"]]}, "unknown signal"),
         ({"sentiment": "boos"}, "sentiment must be one of"),
         ({"signals": ["wegg"]}, "did you mean 'weg'"),
         ({"text": "  "}, "'text' must be text"),

@@ -105,3 +105,32 @@ def test_rounding_error_is_bounded():
     integers, scale = round_weights(weights)
     error = np.abs(integers * scale[:, None] - weights)
     assert (error <= scale[:, None] / 2 + 1e-6).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": None},
+        {"sentiments": ["boos"]},
+        {"features": None},
+        {"features": {}},
+        {"calibration": {"leaf": []}},
+        {"calibration": {kind: ["a", "b"] for kind in ("leaf", "category", "signal")}},
+        {"name": 3},
+    ],
+)
+def test_a_manifest_with_odd_values_is_told(folder, change):
+    manifest = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**manifest, **change}))
+    with pytest.raises(ModelError, match="not those of a model"):
+        load_model(folder)
+
+
+def test_force_replaces_models_only(folder, tmp_path):
+    model = load_model(folder)
+    other = tmp_path / "mijn"
+    other.mkdir()
+    (other / "belangrijk.txt").write_text("bewaren")
+    with pytest.raises(ModelError, match="is no model"):
+        save_model(model, other, {}, force=True)
+    assert (other / "belangrijk.txt").read_text() == "bewaren"

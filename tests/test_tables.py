@@ -280,3 +280,76 @@ def test_parquet_types_survive(tmp_path):
     assert back.schema.field("id").type == pa.int16()
     assert back["text"].to_pylist() == ["a", None]
     assert json.loads(back["nieuw"][0].as_py()) == [1, {"a": None}]
+
+
+@pytest.mark.parametrize(
+    ("content", "columns", "first"),
+    [
+        ("Wat kan er beter, denkt u?\nkoud, flauw en vies\nniets\n", 1, "koud, flauw en vies"),
+        ("Wat kan beter; denkt u?\nkoud\nniets; echt\n", 1, "koud"),
+        ("sep=;\nid;antwoord\n1;goed, hoor\n", 2, "goed, hoor"),
+        ("id|antwoord\n1|goed, hoor\n", 2, "goed, hoor"),
+        ("id, antwoord\n1, goed\n2, slecht\n", 2, " goed"),
+        ("a;b\n", 2, None),
+    ],
+)
+def test_header_and_rows_agree_on_the_delimiter(tmp_path, content, columns, first):
+    path = tmp_path / "in.csv"
+    path.write_text(content, encoding="utf-8")
+    table, rows = read(path)
+    assert len(table.columns) == columns
+    assert [list(row.values())[-1] for row in rows][:1] == ([first] if first else [])
+
+
+def test_a_quote_that_is_never_closed_is_told(tmp_path):
+    path = tmp_path / "in.csv"
+    path.write_text('id;antwoord\n1;"koud\n2;oud\n3;rij\n', encoding="utf-8")
+    with pytest.raises(InputError, match=r"in\.csv:2: a quotation mark opened here"):
+        read(path)
+
+
+def test_jsonl_without_any_object_is_refused(tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_text("foo\n[1]\n" + "9" * 5000 + "\n", encoding="utf-8")
+    with pytest.raises(InputError, match="no line is a JSON object"):
+        read(path)
+
+
+def test_the_error_column_is_no_text_column(tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"bericht": "dit is een hele zin"}\nkapotte regel van mij\n', "utf-8")
+    with open_table(path) as table:
+        assert table.error_column == "error"
+        assert find_text_column(table, None) == "bericht"
+
+
+def test_names_that_may_be_feedback_are_not_shown(tmp_path):
+    path = tmp_path / "in.csv"
+    path.write_text("1;Jan belde boos en wil nu meteen zijn geld terug\n2;x\n", encoding="utf-8")
+    with open_table(path) as table, pytest.raises(InputError) as caught:
+        find_text_column(table, "antwoord")
+    assert "Jan" not in str(caught.value)
+    assert "(column 2)" in str(caught.value)
+
+
+def test_values_that_excel_cannot_hold_stay_whole(tmp_path):
+    path = tmp_path / "uit.xlsx"
+    values = {
+        "lang": 123456789012345678,
+        "oud": datetime(1850, 5, 1),
+        "bytes": b"abc",
+        "moment": datetime(2026, 9, 1, 14, 30),
+        "jaar": 2024,
+    }
+    write_table(path, [values], Layout([*values]), format="xlsx")
+    (row,) = read(path)[1]
+    assert row["lang"] == "123456789012345678"
+    assert row["oud"].startswith("1850-05-01")
+    assert row["bytes"] == "abc"
+    assert row["moment"] == datetime(2026, 9, 1, 14, 30)
+    assert row["jaar"] == 2024
+
+
+def test_a_folder_is_no_target(tmp_path):
+    with pytest.raises(InputError, match="is a folder"):
+        write_table(tmp_path, [], Layout(["a"]), format="csv")

@@ -76,6 +76,8 @@ def test_an_existing_model_is_kept(tmp_path, tiny_trained):
         (r"folds = .*", 'folds = "3"', "'folds' must be int"),
         (r"folds = .*", "folds = 3\nfoldz = 3", "unknown key 'foldz'; did you mean 'folds'"),
         (r"test_share = .*", "test_share = 2", "'test_share' must be between 0 and 0.9"),
+        (r"random_state = .*", "random_state = -1", "'random_state' must be between"),
+        (r"aspect_c = .*", "aspect_c = 1e308", "'aspect_c' must be above 0"),
         (r"word_ngrams = .*", "word_ngrams = [2, 1]", r"must be \[low, high\]"),
         (r"word_ngrams = .*", "word_ngrams = [1]", "'word_ngrams' must be"),
         (r"folds = .*", "folds 3", "not valid TOML"),
@@ -100,3 +102,29 @@ def test_the_shipped_model_was_made_with_the_shipped_files():
         ("taxonomy.toml", ROOT / "src" / "druppel" / "resources" / "taxonomy.toml"),
     ):
         assert (folder / name).read_text() == source.read_text()
+
+
+@pytest.mark.parametrize("kept", [("negatief",), ("negatief", "positief")])
+def test_a_corpus_may_lack_sentiments(tmp_path, kept):
+    path = tiny_config(tmp_path)
+    write_jsonl(tmp_path / "corpus.jsonl", [r for r in tiny_rows() if r["sentiment"] in kept])
+    labeler = Labeler.load(train(Config.load(path)).folder)
+    assert labeler.label("geen reactie op mijn mail").sentiment.label == "negatief"
+    if "positief" in kept:
+        assert labeler.label("heerlijk gegeten, lekker").sentiment.label == "positief"
+
+
+@pytest.mark.parametrize("output", [".", "..", "corpus.jsonl"])
+def test_the_output_never_replaces_its_own_sources(tmp_path, output):
+    folder = tmp_path / "project"
+    folder.mkdir()
+    config = Config.load(tiny_config(folder, output=output))
+    before = {path.name for path in folder.iterdir()}
+    with pytest.raises(ConfigError, match="choose another output"):
+        train(config, force=True)
+    assert {path.name for path in folder.iterdir()} == before
+
+
+def test_no_common_term_is_told(tmp_path):
+    with pytest.raises(ConfigError, match="lower 'min_texts'"):
+        train(Config.load(tiny_config(tmp_path, min_texts=1000)))

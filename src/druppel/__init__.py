@@ -2,8 +2,8 @@
 
 >>> from druppel import Labeler
 >>> labeler = Labeler.load()
->>> labeler.label("Al drie weken wacht ik op mijn pakket.").irritations
-('levering',)
+>>> labeler.label("Ik hing veertig minuten in de wacht.").irritations
+('telefonie',)
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ why), 2 wrong use, 130 interrupted. Heavy modules are imported inside the comman
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -45,6 +46,11 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on
 
 def main() -> None:
     """Run the command line and turn expected failures into one line and exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+            if not stream.isatty():
+                stream.reconfigure(encoding="utf-8")
     try:
         app(standalone_mode=True)
     except DruppelError as error:
@@ -55,6 +61,11 @@ def main() -> None:
     except BrokenPipeError:
         # The reader went away (`… | head`); keep Python from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"druppel: {where}{error.strerror or type(error).__name__}.", file=sys.stderr)
+        sys.stdout = None
         sys.exit(1)
 
 
@@ -124,7 +135,16 @@ def label(
     target = output if output is not None else tables.STANDARD_STREAM
     format = format or _output_format(target)
     if format not in ("list", *tables.FORMATS) or format == "txt":
-        msg = f"'--format' must be csv, xlsx, jsonl, parquet or list, got {format!r}."
+        msg = f"'--format' must be csv, xlsx, jsonl, parquet or list, got {format!r}"
+        raise typer.BadParameter(msg)
+    if input_format is not None and input_format not in tables.FORMATS:
+        msg = f"'--input-format' must be {', '.join(tables.FORMATS)}, got {input_format!r}"
+        raise typer.BadParameter(msg)
+    if format == "list" and target != tables.STANDARD_STREAM:
+        msg = "'--format list' is for reading on the screen; write a file as csv, xlsx or jsonl"
+        raise typer.BadParameter(msg)
+    if Path(target).is_dir():
+        msg = f"{target}: is a folder. Name a file."
         raise InputError(msg)
     if target != tables.STANDARD_STREAM and Path(target).resolve() == Path(source).resolve():
         msg = f"{target}: is the input. Choose another file for the output."
@@ -134,7 +154,7 @@ def label(
         if question_column is not None:
             tables.find_text_column(table, question_column)
         if text_column is None and len(table.columns) > 1:
-            say(f"text column: {text}")
+            say(f"text column: {tables.listed([text])}")
         from druppel.labeler import Labeler
 
         labeler = Labeler.load(model)
@@ -221,18 +241,17 @@ def _write(
     nested = format == "jsonl"
     added = list(output.CONTRACT_COLUMNS) if nested else output.table_columns(taxonomy)
     renamed = dict(zip(table.columns, output.keep_input_columns(table.columns, added), strict=True))
-    late = set(added)  # a column that only a later JSONL row has can bear one of our names too
 
     def rows() -> Iterator[Row]:
         for row, result in labelled:
-            kept = {renamed.get(k) or (f"{k}_input" if k in late else k): v for k, v in row.items()}
+            kept = {renamed[column]: value for column, value in row.items()}
             ours = result.to_dict() if nested else output.to_row(result, taxonomy)
             yield {**kept, **ours}
 
     to_file = target != tables.STANDARD_STREAM
     layout = tables.Layout(
         columns=[*renamed.values(), *added],
-        delimiter=table.delimiter or ("\t" if target.endswith((".tsv", ".tab")) else ","),
+        delimiter="\t" if target.lower().endswith((".tsv", ".tab")) else table.delimiter or ",",
         bom=to_file and (table.bom or table.format == "xlsx"),
         schema=_renamed_schema(table, renamed),
         notes=output.notes(taxonomy) if to_file else (),
@@ -255,7 +274,7 @@ def _output_format(target: str) -> str:
     if target == tables.STANDARD_STREAM:
         return "list" if sys.stdout.isatty() else "jsonl"
     known = tables.format_of(target)
-    if known is None or known == "txt" or target.endswith((".xls", ".ods", ".xlsm")):
+    if known is None or known == "txt" or target.lower().endswith((".xls", ".ods", ".xlsm")):
         msg = (
             f"{target}: cannot write that kind of file. Use .csv, .tsv, .xlsx, .jsonl or .parquet."
         )
@@ -351,7 +370,7 @@ def explain(
     from druppel.labeler import Labeler
 
     if text == "-":
-        text = sys.stdin.read()
+        text = sys.stdin.buffer.read().decode("utf-8-sig", "replace")
     explanation = Labeler.load(model).explain(text, question)
     if as_json:
         print(

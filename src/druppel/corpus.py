@@ -92,7 +92,7 @@ def digest(texts: Sequence[LabelledText]) -> str:
     for t in texts:
         aspects = [[a.leaf, a.polarity, a.evidence] for a in t.aspects]
         row = [t.id, t.text, aspects, t.sentiment, t.signals, t.question, t.author]
-        value.update(json.dumps(row, ensure_ascii=False).encode())
+        value.update(json.dumps(row).encode())
     return value.hexdigest()
 
 
@@ -274,6 +274,9 @@ def _rows(file: Path, problems: list[str]) -> Iterator[tuple[str, dict[str, Any]
         except json.JSONDecodeError as error:
             problems.append(f"{where}: not JSON ({error.msg} at character {error.pos + 1}).")
             continue
+        except (ValueError, RecursionError):
+            problems.append(f"{where}: JSON that is nested too deeply or has too long a number.")
+            continue
         if not isinstance(row, dict):
             problems.append(f"{where}: a line must be a JSON object.")
             continue
@@ -304,7 +307,7 @@ def _parse_row(
     aspects = [_parse_aspect(a, row["text"], where, taxonomy, problems) for a in row["aspects"]]
     known_signals = {signal.slug for signal in taxonomy.signals}
     for signal in row["signals"]:
-        if signal not in known_signals:
+        if not isinstance(signal, str) or signal not in known_signals:
             problems.append(f"{where}: unknown signal {signal!r}{taxonomy.suggest(str(signal))}.")
     good = tuple(aspect for aspect in aspects if aspect is not None)
     if len({(a.leaf, a.polarity) for a in good}) < len(good):
@@ -330,7 +333,7 @@ def _parse_aspect(
         problems.append(f"{where}: an aspect must have 'leaf' and 'polarity'.")
         return None
     leaf, polarity, evidence = aspect["leaf"], aspect["polarity"], aspect.get("evidence")
-    if leaf not in taxonomy.parent:
+    if not isinstance(leaf, str) or leaf not in taxonomy.parent:
         problems.append(f"{where}: unknown leaf {leaf!r}{taxonomy.suggest(str(leaf))}.")
     elif polarity not in POLARITIES:
         problems.append(f"{where}: polarity must be one of {', '.join(POLARITIES)}.")

@@ -92,7 +92,7 @@ class Labeler:
     Examples
     --------
     >>> labeler = Labeler.load()
-    >>> result = labeler.label("Drie keer gebeld en nog steeds niemand die opneemt.")
+    >>> result = labeler.label("Ik hing veertig minuten in de wacht.")
     >>> "telefonie" in result.irritations
     True
     """
@@ -130,7 +130,7 @@ class Labeler:
     ) -> Iterator[Result]:
         """Label texts as they come, in order, in bounded memory."""
         asked = itertools.repeat(None) if questions is None else questions
-        pairs = zip(texts, asked, strict=False)
+        pairs = zip(texts, asked, strict=questions is not None)
         while chunk := list(itertools.islice(pairs, BATCH_SIZE)):
             yield from self._label_batch([t for t, _ in chunk], [q for _, q in chunk])
 

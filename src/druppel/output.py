@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
-from druppel.result import POLARITIES, Result
+from druppel.result import POLARITIES, TABLE_COLUMNS_AFTER, TABLE_COLUMNS_BEFORE, Result
 from druppel.taxonomy import Taxonomy
 
 CONTRACT_COLUMNS = (
@@ -33,18 +33,8 @@ def json_schema() -> dict[str, Any]:
 
 def table_columns(taxonomy: Taxonomy) -> list[str]:
     """Names of the columns that Druppel adds to a table."""
-    return [
-        "sentiment",
-        "sentiment_score",
-        "irritaties",
-        "signalen",
-        "controleren",
-        *(category.slug for category in taxonomy.categories),
-        "aspecten",
-        "bewijs",
-        "taal",
-        "model",
-    ]
+    categories = (category.slug for category in taxonomy.categories)
+    return [*TABLE_COLUMNS_BEFORE, *categories, *TABLE_COLUMNS_AFTER]
 
 
 def keep_input_columns(columns: Sequence[str], added: Sequence[str]) -> list[str]:

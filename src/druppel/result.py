@@ -11,6 +11,10 @@ POLARITIES = ("neg", "pos", "neu")
 SENTIMENTS = ("negatief", "positief", "neutraal", "gemengd")
 """Sentiment of a whole text."""
 
+TABLE_COLUMNS_BEFORE = ("sentiment", "sentiment_score", "irritaties", "signalen", "controleren")
+TABLE_COLUMNS_AFTER = ("aspecten", "bewijs", "taal", "model")
+"""Columns that Druppel adds to a table, around those of the categories."""
+
 DUTCH = "nl"
 """The language that is labelled; a text in another gets empty labels."""
 

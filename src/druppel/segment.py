@@ -33,6 +33,7 @@ _STEP = frozenset(
     ("en", "dus", "want", "omdat", "toen", "daarna", "vervolgens", "nu", "ook", "verder")
     + ("uiteindelijk", "waarop", "waarna", "of")
 )
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SENTENCE_END = re.compile(r"[.!?…]+")
 _SOFT_END = re.compile(r"[;:,]|-+|–|—")
 # Texts beyond this length are tokenised in pieces, so that one monstrous "word" cannot make
@@ -85,10 +86,9 @@ class Segmenter:
         """Words with their offsets."""
         tokens: list[tuple[str, int]] = []
         for base in range(0, len(text), _PIECE):
-            tokens += [
-                (token.text, base + token.idx)
-                for token in self._tokenizer(text[base : base + _PIECE])
-            ]
+            # Half a surrogate pair cannot be encoded; a stand-in of one character keeps offsets.
+            piece = _SURROGATE.sub("\ufffd", text[base : base + _PIECE])
+            tokens += [(token.text, base + token.idx) for token in self._tokenizer(piece)]
         return tokens
 
     def _boundaries(self, text: str) -> list[int]:

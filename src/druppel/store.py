@@ -52,6 +52,9 @@ def save_model(model: Model, folder: Path, extra: dict[str, str], *, force: bool
     if folder.exists() and not force:
         msg = f"{folder}: exists already. Choose another output, or replace it with --force."
         raise ModelError(msg)
+    if folder.exists() and not (folder / MANIFEST).is_file() and any(folder.iterdir()):
+        msg = f"{folder}: is no model, so --force leaves it alone. Choose another output."
+        raise ModelError(msg)
     files: dict[str, bytes] = {name: text.encode() for name, text in extra.items()}
     files[_TAXONOMY] = model.taxonomy.source.encode()
     for kind, terms in model.features.vocabularies().items():
@@ -234,7 +237,40 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest.get("sha256"), dict):
         msg = f"{path}: damaged, it lists no files. Get the model anew or train it again."
         raise ModelError(msg)
+    if not _is_sound(manifest):
+        msg = f"{path}: damaged, its values are not those of a model. Get it anew or train again."
+        raise ModelError(msg)
     return manifest
+
+
+def _is_sound(manifest: dict[str, Any]) -> bool:
+    """Check the types of what the manifest says; the other files have checksums."""
+    calibration = manifest.get("calibration")
+    features = manifest.get("features")
+    defaults = TextFeatures().get_params()
+    return (
+        all(isinstance(manifest.get(key), str) for key in ("name", "version"))
+        and isinstance(manifest.get("labels"), list)
+        and manifest.get("sentiments") == list(SENTIMENTS)
+        and isinstance(calibration, dict)
+        and all(_are_numbers(calibration.get(kind), 2) for kind in KINDS)
+        and isinstance(features, dict)
+        and set(features) == set(defaults)
+        and all(
+            _are_numbers(features[key], 2)
+            if isinstance(default, tuple)
+            else _are_numbers([features[key]], 1)
+            for key, default in defaults.items()
+        )
+    )
+
+
+def _are_numbers(values: Any, count: int) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) == count
+        and all(type(value) in (int, float) for value in values)
+    )
 
 
 def _read_file(folder: Path, name: str, sha256: str) -> bytes:

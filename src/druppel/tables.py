@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -41,10 +42,12 @@ _BY_SUFFIX = {
     ".parquet": "parquet",
     ".txt": "txt",
 }
-_DELIMITERS = (";", "\t", ",")
+_DELIMITERS = (";", "\t", ",", "|")
+_EXCEL_DELIMITER = re.compile(r"sep=(.)\s*")
 _NO_DELIMITER = "\x1f"  # one column: no character of the text divides cells
 _EXCEL_CELL = 32_767
 _EXCEL_ROWS = 1_048_576
+_EXCEL_NUMBER = 10**15  # a cell keeps fifteen digits; a longer number stays whole as text
 _SAMPLE_ROWS = 200
 _TEXT_NAMES = re.compile(
     r"antwoord|tekst|text|opmerking|toelichting|feedback|review|bericht|comment|klacht|reactie"
@@ -66,7 +69,7 @@ class Table:
     Attributes
     ----------
     columns : list of str
-        Names of the columns in order. Of JSONL: the keys of the first rows.
+        Names of the columns in order. Of JSONL: the keys of all rows.
     rows : iterator of dict
         One dictionary a row; read once.
     format : str
@@ -77,6 +80,8 @@ class Table:
         Whether a CSV file began with a byte-order mark, as Excel writes it.
     schema : pyarrow.Schema or None
         Types of a Parquet file's columns, kept for writing Parquet.
+    error_column : str or None
+        Column of ours that says why a row could not be read; never holds feedback.
     """
 
     columns: list[str]
@@ -85,6 +90,7 @@ class Table:
     delimiter: str | None = None
     bom: bool = False
     schema: Any = field(default=None, repr=False)
+    error_column: str | None = None
 
 
 def format_of(path: str | Path) -> str | None:
@@ -159,23 +165,32 @@ def find_text_column(table: Table, name: str | None) -> str:
     InputError
         If `name` is no column, or none stands out; the message lists the columns.
     """
-    listed = ", ".join(table.columns)
+    columns = [column for column in table.columns if column != table.error_column]
+    names = listed(columns)
     if name is not None:
-        if name not in table.columns:
-            msg = f"No column {name!r}. The columns are: {listed}."
+        if name not in columns:
+            msg = f"No column {name!r}. The columns are: {names}."
             raise InputError(msg)
         return name
-    if len(table.columns) == 1:
-        return table.columns[0]
+    if len(columns) == 1:
+        return columns[0]
     sample = list(itertools.islice(table.rows, _SAMPLE_ROWS))
     table.rows = itertools.chain(sample, table.rows)
-    wordy = [c for c in table.columns if _holds_sentences([row.get(c) for row in sample])]
-    named = [c for c in table.columns if _TEXT_NAMES.search(c)]
+    wordy = [c for c in columns if _holds_sentences([row.get(c) for row in sample])]
+    named = [c for c in columns if _TEXT_NAMES.search(c)]
     for candidates in ([c for c in named if c in wordy], wordy, named):
         if len(candidates) == 1:
             return candidates[0]
-    msg = f"Which column holds the feedback? Name it with --text-column. The columns are: {listed}."
+    msg = f"Which column holds the feedback? Name it with --text-column. The columns are: {names}."
     raise InputError(msg)
+
+
+def listed(columns: Sequence[str]) -> str:
+    """Names for a message. A name like a sentence may be a customer's, in a file without header."""
+    return ", ".join(
+        name if len(name) <= 60 and len(name.split()) <= 6 else f"(column {number})"
+        for number, name in enumerate(columns, start=1)
+    )
 
 
 @dataclass(frozen=True)
@@ -225,6 +240,9 @@ def write_table(
         "txt": _write_csv,
     }[format]
     if target == STANDARD_STREAM:
+        if sys.stdout is None:
+            msg = "Standard output is closed. Name a file with --output."
+            raise InputError(msg)
         if format in ("csv", "jsonl"):
             writer(sys.stdout.buffer, rows, layout, warn)
         else:
@@ -240,7 +258,18 @@ def write_table(
 
 @contextmanager
 def atomic(path: Path) -> Iterator[IO[bytes]]:
-    """Open `path` for writing so that it appears whole or, on any error, not at all."""
+    """Open `path` for writing so that it appears whole or, on any error, not at all.
+
+    A link is followed. What is no regular file, such as a pipe, is written to as it comes.
+    """
+    if path.is_dir():
+        msg = f"{path}: is a folder. Name a file."
+        raise InputError(msg)
+    if path.exists() and not path.is_file():
+        with path.open("wb") as stream:
+            yield stream
+        return
+    path = path.resolve()
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
@@ -267,6 +296,9 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
 def _binary(source: str | Path) -> Iterator[IO[bytes]]:
     """Open a file, or keep standard input in a file of our own so that it can be read twice."""
     if source == STANDARD_STREAM:
+        if sys.stdin is None:
+            msg = "Standard input is closed. Name a file."
+            raise InputError(msg)
         with tempfile.SpooledTemporaryFile(max_size=64 << 20) as spool:
             shutil.copyfileobj(sys.stdin.buffer, spool)
             spool.seek(0)
@@ -339,23 +371,19 @@ def _unique(names: Iterable[Any]) -> list[str]:
 
 def _read_csv(text: io.TextIOWrapper, name: str, bom: bool, warn: Warn) -> Table:
     csv.field_size_limit(sys.maxsize)
-    header_line = text.readline()
-    while header_line and not header_line.strip():
-        header_line = text.readline()
-    text.seek(0)
-    if "\0" in header_line:
-        msg = f"{name}: not a CSV file (it holds binary data)."
-        raise InputError(msg)
-    unquoted = re.sub(r'"[^"]*"', "", header_line)
-    delimiter = max(_DELIMITERS, key=unquoted.count)
-    if not unquoted.count(delimiter):
-        delimiter = _NO_DELIMITER
+    start = 0
+    first = text.readline()
+    declared = _EXCEL_DELIMITER.fullmatch(first)
+    if declared:
+        start = text.tell()
+    else:
+        text.seek(0)
+    delimiter = declared[1] if declared else _guess_delimiter(text, name)
+    text.seek(start)
+    _check_quotes(csv.reader(text, delimiter=delimiter, strict=True), name)
+    text.seek(start)
     reader = csv.reader(text, delimiter=delimiter)
-    try:
-        header = next((row for row in reader if any(cell.strip() for cell in row)), None)
-    except csv.Error as error:
-        msg = f"{name}:{reader.line_num}: not a CSV file ({error})."
-        raise InputError(msg) from None
+    header = next((row for row in reader if any(cell.strip() for cell in row)), None)
     if header is None:
         msg = f"{name}: empty, there is nothing to label."
         raise InputError(msg)
@@ -363,6 +391,50 @@ def _read_csv(text: io.TextIOWrapper, name: str, bom: bool, warn: Warn) -> Table
     rows = _csv_rows(reader, columns, delimiter, name, warn)
     shown = None if delimiter == _NO_DELIMITER else delimiter
     return Table(columns, rows, "csv", delimiter=shown, bom=bom)
+
+
+def _guess_delimiter(text: io.TextIOWrapper, name: str) -> str:
+    """Find what divides the cells: header and rows must agree.
+
+    A survey question as the only header may hold a comma, and its answers too. So a mark counts
+    when every sampled row has exactly the header's width; or when most have at least that, and
+    the header does not use the mark as prose does, always with a space behind it.
+    """
+    best, most = _NO_DELIMITER, 1
+    for delimiter in _DELIMITERS:
+        text.seek(0)
+        try:
+            filled = (row for row in csv.reader(text, delimiter=delimiter) if any(row))
+            sample = list(itertools.islice(filled, 100))
+        except csv.Error as error:
+            msg = f"{name}: not a CSV file ({error})."
+            raise InputError(msg) from None
+        if not sample:
+            continue
+        header, *rows = sample
+        if any("\0" in cell for cell in header):
+            msg = f"{name}: not a CSV file (it holds binary data)."
+            raise InputError(msg)
+        width = len(header)
+        exact = all(len(row) == width for row in rows)
+        most_wide = sum(len(row) >= width for row in rows) > len(rows) / 2
+        as_prose = all(cell.startswith(" ") for cell in header[1:])
+        if width > most and (exact or (most_wide and not as_prose)):
+            best, most = delimiter, width
+    return best
+
+
+def _check_quotes(reader: Any, name: str) -> None:
+    """Refuse a file in which a quotation mark swallows all that follows."""
+    begin = 1
+    try:
+        for _ in reader:
+            begin = reader.line_num + 1
+    except csv.Error as error:
+        if "unexpected end of data" in str(error):
+            msg = f"{name}:{begin}: a quotation mark opened here is never closed. Mend that row."
+            raise InputError(msg) from None
+        # Sloppy quoting further on is read as well as it can be.
 
 
 def _csv_rows(
@@ -413,8 +485,8 @@ def _read_workbook(stream: IO[bytes], name: str, sheet: str | None) -> Table:
         try:
             cells = workbook.get_sheet_by_name(title).to_python(skip_empty_area=False)
         except (CalamineError, WorksheetNotFound):
-            listed = ", ".join(workbook.sheet_names)
-            msg = f"{name}: no readable sheet {title!r}. The sheets are: {listed}."
+            titles = ", ".join(workbook.sheet_names)
+            msg = f"{name}: no readable sheet {title!r}. The sheets are: {titles}."
             raise InputError(msg) from None
         filled = [i for i, row in enumerate(cells) if any(v not in ("", None) for v in row)]
         if not filled:
@@ -424,7 +496,7 @@ def _read_workbook(stream: IO[bytes], name: str, sheet: str | None) -> Table:
             i for row in cells for i, value in enumerate(row) if value not in ("", None)
         )
         header, body = cells[filled[0]][:width], cells[filled[0] + 1 : filled[-1] + 1]
-        columns = _unique(header)
+        columns = _unique(map(_cell, header))
         rows = (dict(zip(columns, map(_cell, row[:width]), strict=True)) for row in body)
         return Table(columns, rows, "xlsx")
     msg = f"{name}: no sheet holds anything, there is nothing to label."
@@ -441,28 +513,50 @@ def _cell(value: Any) -> Any:
 
 
 def _read_jsonl(text: io.TextIOWrapper, name: str, warn: Warn) -> Table:
-    rows = _jsonl_rows(text, name, warn)
-    sample = list(itertools.islice(rows, _SAMPLE_ROWS))
-    columns = list(dict.fromkeys(key for row in sample for key in row))
+    columns: dict[str, None] = {}
+    good = bad = 0
+    for line in filter(str.strip, text):
+        row = _json_object(line)
+        good, bad = good + (row is not None), bad + (row is None)
+        columns.update(dict.fromkeys(row or ()))
     if not columns:
-        msg = f"{name}: empty, there is nothing to label."
+        msg = (
+            f"{name}: no line is a JSON object. JSONL has one object a line, such as "
+            '{"text": "…"}.'
+            if bad
+            else f"{name}: empty, there is nothing to label."
+        )
         raise InputError(msg)
-    return Table(columns, itertools.chain(sample, rows), "jsonl")
+    error_column = None
+    if bad:
+        (error_column,) = _unique([*columns, "error"])[len(columns) :]
+        columns[error_column] = None
+    text.seek(0)
+    rows = _jsonl_rows(text, name, error_column, warn)
+    return Table(list(columns), rows, "jsonl", error_column=error_column)
 
 
-def _jsonl_rows(text: io.TextIOWrapper, name: str, warn: Warn) -> Iterator[Row]:
+def _jsonl_rows(
+    text: io.TextIOWrapper, name: str, error_column: str | None, warn: Warn
+) -> Iterator[Row]:
     for number, line in enumerate(text, start=1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError):
-            row = None
-        if not isinstance(row, dict):
+        row = _json_object(line)
+        if row is None:
             problem = f"{name}:{number}: not a JSON object"
             warn(f"{problem}; the row is kept without labels.")
-            row = {"error": problem}
+            row = {error_column or "error": problem}
         yield row
+
+
+def _json_object(line: str) -> Row | None:
+    """Parse a line; None where it is no JSON object that can be held."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
 
 
 def _read_parquet(stream: IO[bytes], name: str) -> Table:
@@ -506,6 +600,8 @@ def _plain(value: Any) -> Any:
     """A value that fits in one cell: nested data as JSON, dates in ISO form."""
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
     return value
 
 
@@ -564,7 +660,10 @@ def _write_parquet(stream: IO[bytes], rows: Iterable[Row], layout: Layout, warn:
         if (kinds - {bool} and kinds - {int, float} and len(kinds) > 1) or kinds & {dict, list}:
             values = [None if v is None else str(_plain(v)) for v in values]
         values = [_whole_text(v) if isinstance(v, str) else v for v in values]
-        arrays[column] = pa.array(values) if kinds else pa.array(values, type=pa.string())
+        try:
+            arrays[column] = pa.array(values) if kinds else pa.array(values, type=pa.string())
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+            arrays[column] = pa.array([None if v is None else str(v) for v in values])
     pq.write_table(pa.table(arrays), pa.PythonFile(stream, mode="w"))
 
 
@@ -578,7 +677,6 @@ def _write_workbook(stream: IO[bytes], rows: Iterable[Row], layout: Layout, warn
             "strings_to_formulas": False,
             "strings_to_urls": False,
             "strings_to_numbers": False,
-            "default_date_format": "yyyy-mm-dd",
             "remove_timezone": True,
             "nan_inf_to_errors": True,
         },
@@ -592,7 +690,12 @@ def _write_workbook(stream: IO[bytes], rows: Iterable[Row], layout: Layout, warn
 
 def _fill_workbook(workbook: Any, rows: Iterable[Row], layout: Layout, warn: Warn) -> None:
     bold = workbook.add_format({"bold": True, "text_wrap": True, "valign": "top"})
-    moment = workbook.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
+    moments = {
+        datetime: workbook.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"}),
+        date: workbook.add_format({"num_format": "yyyy-mm-dd"}),
+        time: workbook.add_format({"num_format": "hh:mm:ss"}),
+        timedelta: workbook.add_format({"num_format": "[h]:mm:ss"}),
+    }
     sheet = workbook.add_worksheet("Antwoorden")
     sheet.freeze_panes(1, 0)
     sheet.set_column(0, max(len(layout.columns) - 1, 0), 16)
@@ -618,10 +721,12 @@ def _fill_workbook(workbook: Any, rows: Iterable[Row], layout: Layout, warn: War
                 sheet.write_string(count, number, value)
             elif isinstance(value, bool):
                 sheet.write_string(count, number, "ja" if value else "nee")
-            elif type(value).__name__ == "datetime":
-                sheet.write_datetime(count, number, value, moment)
+            elif isinstance(value, datetime | date | time | timedelta):
+                _write_moment(sheet, count, number, value, moments)
+            elif isinstance(value, int | float) and abs(value) < _EXCEL_NUMBER:
+                sheet.write_number(count, number, value)
             else:
-                sheet.write(count, number, value)
+                sheet.write_string(count, number, str(value))
     if layout.columns and count:
         sheet.autofilter(0, 0, count, len(layout.columns) - 1)
     if layout.notes:
@@ -631,3 +736,12 @@ def _fill_workbook(workbook: Any, rows: Iterable[Row], layout: Layout, warn: War
         for number, (term, meaning) in enumerate(layout.notes):
             notes.write_string(number, 0, term, bold)
             notes.write_string(number, 1, meaning)
+
+
+def _write_moment(sheet: Any, row: int, column: int, value: Any, formats: dict[type, Any]) -> None:
+    """Write a date, time or duration; one before 1900, which Excel cannot hold, as text."""
+    kind = next(k for k in (datetime, date, time, timedelta) if isinstance(value, k))
+    if isinstance(value, date) and value.year < 1900:
+        sheet.write_string(row, column, value.isoformat())
+    else:
+        sheet.write_datetime(row, column, value, formats[kind])

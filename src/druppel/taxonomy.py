@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from druppel.errors import TaxonomyError, summarise
+from druppel.result import TABLE_COLUMNS_AFTER, TABLE_COLUMNS_BEFORE
 
 FORMAT = 1
 _SLUG = re.compile(r"[a-z][a-z0-9_]*")
 _TEXT_FIELDS = ("name_nl", "name_en", "definition", "counter_definition")
 _LIST_FIELDS = ("examples", "seeds")
+_RESERVED = frozenset((*TABLE_COLUMNS_BEFORE, *TABLE_COLUMNS_AFTER))
 _HEADER = re.compile(r"^[ \t]*\[\[[ \t]*(label|signal)[ \t]*\]\]", re.MULTILINE)
 
 
@@ -96,7 +98,7 @@ class Taxonomy:
             return cls.parse(shipped.read_text(encoding="utf-8"), name="taxonomy.toml")
         path = Path(path)
         try:
-            source = path.read_text(encoding="utf-8")
+            source = path.read_text(encoding="utf-8-sig")
         except OSError as error:
             msg = f"{path}: cannot read the taxonomy ({error.strerror}). Check the path."
             raise TaxonomyError(msg) from None
@@ -112,6 +114,9 @@ class Taxonomy:
             data = tomllib.loads(source)
         except tomllib.TOMLDecodeError as error:
             msg = f"{name}: not valid TOML: {error}."
+            raise TaxonomyError(msg) from None
+        except RecursionError:
+            msg = f"{name}: nested too deeply to be a taxonomy."
             raise TaxonomyError(msg) from None
         problems: list[str] = []
         if data.get("format") != FORMAT:
@@ -237,6 +242,11 @@ def _read_entries(
 def _check_slugs(labels: list[tuple[int, Label]], name: str, problems: list[str]) -> None:
     first: dict[str, int] = {}
     for line, label in labels:
+        if label.slug in _RESERVED:
+            problems.append(
+                f"{name}:{line}: slug {label.slug!r} is the name of a column that Druppel adds to "
+                "a table. Choose another."
+            )
         if label.slug in first:
             problems.append(
                 f"{name}:{line}: slug {label.slug!r} stands at line {first[label.slug]} too. "

@@ -45,6 +45,8 @@ Progress = Callable[[str], None]
 # least this share of the evidence in the clause.
 _CLAUSE_SHARE = 0.5
 _EVIDENCE_SHARE = 0.4
+_MAX_C = 10_000.0
+_NEVER = -30.0  # log-odds of a sentiment that no training text has
 _THRESHOLDS = np.round(np.arange(0.06, 0.81, 0.02), 2)
 
 
@@ -112,7 +114,7 @@ class Config:
         """
         path = Path(path)
         try:
-            source = path.read_text(encoding="utf-8")
+            source = path.read_text(encoding="utf-8-sig")
             data = tomllib.loads(source)
         except OSError as error:
             msg = f"{path}: cannot read the configuration ({error.strerror}). Check the path."
@@ -141,9 +143,10 @@ class Config:
         rules = {
             "test_share": (0 < self.test_share < 0.9, "between 0 and 0.9"),
             "folds": (self.folds >= 2, "at least 2"),
-            "aspect_c": (self.aspect_c > 0, "positive"),
-            "signal_c": (self.signal_c > 0, "positive"),
-            "sentiment_c": (self.sentiment_c > 0, "positive"),
+            "random_state": (0 <= self.random_state < 2**32, "between 0 and 4294967295"),
+            "aspect_c": (0 < self.aspect_c <= _MAX_C, f"above 0 and at most {_MAX_C:g}"),
+            "signal_c": (0 < self.signal_c <= _MAX_C, f"above 0 and at most {_MAX_C:g}"),
+            "sentiment_c": (0 < self.sentiment_c <= _MAX_C, f"above 0 and at most {_MAX_C:g}"),
             "min_texts": (self.min_texts >= 1, "at least 1"),
             "max_words": (self.max_words >= 1, "at least 1"),
             "max_chars": (self.max_chars >= 1, "at least 1"),
@@ -204,6 +207,10 @@ def train(config: Config, *, force: bool = False, progress: Progress = lambda _:
     if config.output.exists() and not force:
         msg = f"{config.output}: exists already. Choose another output, or use --force."
         raise ConfigError(msg)
+    for source in (config.taxonomy, config.corpus):
+        if config.output == source or config.output in source.parents:
+            msg = f"{config.output}: holds {source.name}; choose another output."
+            raise ConfigError(msg)
     progress(f"{len(texts)} texts read")
     grouped = texts if config.group_by_author else _without_authors(texts)
     group = groups(grouped)
@@ -386,12 +393,40 @@ def _fit(rows: _Rows, config: Config) -> _Fitted:
         min_texts=config.min_texts,
         max_words=config.max_words,
         max_chars=config.max_chars,
-    ).fit(rows.batch)
+    )
+    try:
+        features.fit(rows.batch)
+    except ValueError:
+        msg = (
+            f"{config.corpus}: no term stands in {config.min_texts} texts. Add texts, or lower "
+            "'min_texts'."
+        )
+        raise ConfigError(msg) from None
     matrices = features.transform(rows.batch)
-    sentiment = LogisticRegression(
-        C=config.sentiment_c, max_iter=500, random_state=config.random_state
-    ).fit(matrices.texts, rows.sentiments)
+    sentiment = _fit_sentiment(matrices.texts, rows.sentiments, config)
     return _Fitted(features, _fit_labels(rows, matrices, config), sentiment)
+
+
+def _fit_sentiment(X: sp.csr_matrix, y: np.ndarray, config: Config) -> LogisticRegression:
+    """Fit a regression over all of `SENTIMENTS`, also where the corpus lacks some of them."""
+    seen = np.unique(y)
+    coef = np.zeros((len(SENTIMENTS), X.shape[1]))
+    intercept = np.full(len(SENTIMENTS), _NEVER)
+    regression = LogisticRegression(
+        C=config.sentiment_c, max_iter=500, random_state=config.random_state
+    )
+    if len(seen) == 1:
+        intercept[seen] = 0.0
+    else:
+        regression.fit(X, y)
+        # Of two classes scikit-learn keeps the odds of the second only.
+        coef[seen[-len(regression.coef_) :]] = regression.coef_
+        intercept[seen] = 0.0
+        intercept[seen[-len(regression.coef_) :]] = regression.intercept_
+    regression.coef_, regression.intercept_ = coef, intercept
+    regression.classes_ = np.arange(len(SENTIMENTS))
+    regression.n_features_in_ = X.shape[1]
+    return regression
 
 
 def _score_held_out(
