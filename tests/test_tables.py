@@ -41,7 +41,7 @@ def test_csv_dialects(tmp_path, delimiter, encoding):
     path.write_bytes(content.encode(encoding))
     table, rows = read(path)
     assert table.delimiter == delimiter
-    assert table.bom == (encoding == "utf-8-sig")
+    assert table.bom == (encoding != "utf-8")
     assert rows == [{"id": "007", "antwoord": 'één, twee; "drie"\tvier\r\nvijf'}]
 
 
@@ -90,6 +90,11 @@ def test_workbook_values_keep_their_types(tmp_path):
     assert rows[0]["datum"] in (when, when.date())
     assert rows[1] == {"nr": 8, "datum": None, "cijfer": None, "antwoord": None}
     assert rows[2]["cijfer"] is True
+
+
+def test_a_cover_sheet_is_passed_over(tmp_path):
+    path = workbook(tmp_path / "in.xlsx", [["Enquête voorjaar"]], [["antwoord"], ["twee"]])
+    assert read(path)[1] == [{"antwoord": "twee"}]
 
 
 def test_sheet_by_name(tmp_path):

@@ -165,6 +165,10 @@ def label(
         else:
             _write(labelled, table, labeler, target, format, say)
     where = "" if target == tables.STANDARD_STREAM else f" → {target}"
+    if not count.rows:
+        say(
+            f"{source}: has a header and no rows under it. Is it the right sheet (--sheet) or file?"
+        )
     say(f"{count.rows} rows: {count.labelled} labelled, {count.review} to review{where}")
 
 

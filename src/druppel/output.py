@@ -94,6 +94,13 @@ def notes(taxonomy: Taxonomy) -> list[tuple[str, str]]:
         ("taal", "Taal van het antwoord; alleen Nederlands (nl) krijgt labels."),
         ("model", "Het model dat de labels gaf."),
     ]
+    lines.append(
+        (
+            "kolom per categorie",
+            "neg: ergernis; pos: lof, dus het tegendeel van wat de naam zegt; neu: alleen genoemd; "
+            "neg+pos: beide; leeg: niet genoemd.",
+        )
+    )
     for category in taxonomy.categories:
         lines.append((category.slug, f"{category.name_nl}: {category.definition}"))
         lines += [

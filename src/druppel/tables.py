@@ -77,7 +77,8 @@ class Table:
     delimiter : str or None
         Of a CSV file with more than one column.
     bom : bool
-        Whether a CSV file began with a byte-order mark, as Excel writes it.
+        Whether a CSV file came from Excel by its looks (a byte-order mark, or Windows-1252) and
+        the output should begin with a mark.
     schema : pyarrow.Schema or None
         Types of a Parquet file's columns, kept for writing Parquet.
     error_column : str or None
@@ -145,7 +146,8 @@ def open_table(
         else:
             # The text layer must live as long as the rows that read through it.
             text = opened.enter_context(_decoded(stream, name))
-            bom = start.startswith(codecs.BOM_UTF8)
+            # What came from Excel goes back so that Excel reads it: UTF-8 with a mark.
+            bom = start.startswith(codecs.BOM_UTF8) or text.encoding in ("cp1252", "utf-16")
             if format == "csv":
                 yield _read_csv(text, name, bom, warn)
             elif format == "jsonl":
@@ -489,7 +491,8 @@ def _read_workbook(stream: IO[bytes], name: str, sheet: str | None) -> Table:
             msg = f"{name}: no readable sheet {title!r}. The sheets are: {titles}."
             raise InputError(msg) from None
         filled = [i for i, row in enumerate(cells) if any(v not in ("", None) for v in row)]
-        if not filled:
+        # A cover sheet has a title and no rows under it.
+        if not filled or (len(filled) == 1 and title != names[-1]):
             continue
         # Columns and rows around the data that hold nothing are no part of the table.
         width = 1 + max(
