@@ -8,6 +8,7 @@ is the evidence.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -203,7 +204,7 @@ class LabelSpace:
             ),
         )
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the columns, such as ``leaf:keuzemenu:neg`` and ``signal:vertrek``."""
         return (
@@ -212,7 +213,7 @@ class LabelSpace:
             *(f"signal:{signal}" for signal in self.signals),
         )
 
-    @property
+    @cached_property
     def slices(self) -> dict[str, slice]:
         """Columns of each kind."""
         n_leaf = len(self.leaves) * len(POLARITIES)
@@ -308,7 +309,7 @@ class Model:
         """Name and version, as results bear it."""
         return f"{self.name} {self.version}"
 
-    @property
+    @cached_property
     def space(self) -> LabelSpace:
         """Layout of the labels."""
         return LabelSpace.of(self.taxonomy)
