@@ -286,14 +286,11 @@ def _output_format(target: str) -> str:
     return known
 
 
-def _format_of_piped_table() -> str | None:
+def _format_of_piped_table() -> str:
     """A named column on standard input means a table; what is not recognised is CSV."""
-    start = sys.stdin.buffer.peek(16)  # type: ignore[union-attr]
-    if start.startswith((b"PAR1", b"PK\x03\x04", b"\xd0\xcf\x11\xe0")) or start.lstrip().startswith(
-        (b"{", b"\xef\xbb\xbf{")
-    ):
-        return None
-    return "csv"
+    from druppel import tables
+
+    return tables.sniff(sys.stdin.buffer.peek(16)) or "csv"  # type: ignore[union-attr]
 
 
 def _print_list(labelled: Iterator[tuple[Row, Result]], text: str) -> None:

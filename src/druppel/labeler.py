@@ -300,7 +300,7 @@ class Labeler:
                         category=category,
                         leaf=None if leaf is None else space.leaves[leaf],
                         polarity=POLARITIES[polarity],
-                        probability=round(float(max(probability[column], 0.0)), 4),
+                        probability=round(float(probability[column]), 4),
                         start=segment.start,
                         end=segment.end,
                         evidence=segment.text,

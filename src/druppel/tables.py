@@ -239,7 +239,6 @@ def write_table(
         "xlsx": _write_workbook,
         "jsonl": _write_jsonl,
         "parquet": _write_parquet,
-        "txt": _write_csv,
     }[format]
     if target == STANDARD_STREAM:
         if sys.stdout is None:
@@ -325,13 +324,18 @@ def _guess_format(source: str | Path, start: bytes, name: str) -> str:
             )
             raise InputError(msg)
         return known
+    return sniff(start) or "txt"
+
+
+def sniff(start: bytes) -> str | None:
+    """Format that a file's first bytes show, or None where they could be any text."""
     if start.startswith(b"PAR1"):
         return "parquet"
     if start.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         return "xlsx"
     if start.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):
         return "jsonl"
-    return "txt"
+    return None
 
 
 def _decoded(stream: IO[bytes], name: str) -> io.TextIOWrapper:
