@@ -160,6 +160,8 @@ def tiny_config(folder: Path, **changes: object) -> Path:
         "output": "model",
         "taxonomy": "taxonomy.toml",
         "corpus": "corpus.jsonl",
+        "encoder": "",
+        "cases": "",
         "folds": 3,
         "test_share": 0.2,
         "min_positives": 2,
@@ -187,9 +189,23 @@ def tiny_trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 
 @pytest.fixture(scope="session")
+def tiny_encoded(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """The same with the encoder of the model that ships."""
+    encoder = str(ROOT / "models" / "druppel-nl")
+    folder = tmp_path_factory.mktemp("klein-encoder")
+    return train(Config.load(tiny_config(folder, encoder=encoder)))
+
+
+@pytest.fixture(scope="session")
 def labeler() -> Labeler:
     """The model that ships."""
     return Labeler.load()
+
+
+@pytest.fixture(scope="session")
+def fast_labeler() -> Labeler:
+    """The model that ships, without its encoder."""
+    return Labeler.load(profile="snel")
 
 
 @pytest.fixture

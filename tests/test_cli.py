@@ -13,6 +13,8 @@ from python_calamine import CalamineWorkbook
 from tests.conftest import ROOT, tiny_config, tiny_rows, write_jsonl
 from tests.test_tables import workbook
 
+from druppel.cli import Mode, Profile
+from druppel.model import MODES, PROFILES
 from druppel.tables import open_table
 from druppel.taxonomy import Taxonomy
 
@@ -341,3 +343,91 @@ def test_output_follows_a_link(run, tmp_path):
     run("label", EXAMPLE, "-o", "link.csv")
     assert (tmp_path / "link.csv").is_symlink()
     assert "irritaties" in (tmp_path / "echt.csv").read_text(encoding="utf-8")
+
+
+def test_profiles_and_modes_of_the_command_are_those_of_the_model():
+    assert tuple(Profile) == PROFILES
+    assert tuple(Mode) == MODES
+
+
+@pytest.mark.parametrize("option", [("--profile", "snelst"), ("--mode", "soepel")])
+def test_an_unknown_profile_or_mode_is_wrong_use(run, option):
+    done = run("label", EXAMPLE, *option)
+    assert done.returncode == 2
+    assert option[1] in done.stderr
+
+
+def labelled(run, *options, stdin):
+    done = run("label", "-", "--text-column", "tekst", "--format", "jsonl", *options, stdin=stdin)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+
+def test_label_with_profile_and_mode(run):
+    table = b"tekst\nDe monteur kwam niet opdagen en niemand belde terug.\nTe duur en traag.\n"
+    counts = {}
+    for mode in MODES:
+        rows, _ = labelled(run, "--profile", "snel", "--mode", mode, stdin=table)
+        counts[mode] = sum(len(row["aspects"]) for row in rows)
+    assert counts["ruim"] > counts["streng"]
+
+
+def test_label_with_scores(run):
+    table = b"tekst;cijfer\nZoals verwacht.;1,0\nZoals verwacht.;5\nZoals verwacht.;nvt\n"
+    rows, told = labelled(run, "--score-column", "cijfer", "--score-scale", "5", stdin=table)
+    low, high, none = (row["sentiment"]["score"] for row in rows)
+    assert low < none < high
+    assert "1 scores are no number from 0 to 5" in told
+    assert "nvt" not in told
+
+
+def test_a_score_column_must_exist(run):
+    done = run("label", EXAMPLE, "--score-column", "rapport")
+    assert done.returncode == 1
+    assert "No column 'rapport'" in done.stderr
+    assert run("label", EXAMPLE, "--score-scale", "inf").returncode == 2
+
+
+@pytest.fixture
+def cases_file(tmp_path):
+    rows = [
+        {"id": "c1", "group": "rij", "text": "lange rij bij de kassa", "expect": ["wachten:neg"]},
+        {"id": "c2", "group": "rij", "text": "lange rij bij de kassa", "forbid": ["wachten:neg"]},
+    ]
+    return write_jsonl(tmp_path / "gevallen.jsonl", rows)
+
+
+def test_evaluate_cases(run, tiny_trained, cases_file):
+    done = run("evaluate", "--cases", cases_file, "--model", tiny_trained.folder)
+    assert done.returncode == 0, done.stderr
+    assert "rij                    1 of   2" in done.stdout
+    assert "c2: has wachten:neg" in done.stdout
+    assert "irritation.micro" not in done.stdout
+
+
+def test_evaluate_texts_and_cases_as_json(run, tmp_path, tiny_trained, cases_file):
+    gold = write_jsonl(tmp_path / "goud.jsonl", tiny_rows())
+    done = run("evaluate", gold, "--cases", cases_file, "--model", tiny_trained.folder, "--json")
+    found = json.loads(done.stdout)
+    assert found["cases"]["failures"] == {"c2": ["has wachten:neg"]}
+    assert found["figures"]["irritation.micro"][0] > 0.9
+
+
+def test_evaluate_nothing_is_wrong_use(run):
+    assert run("evaluate").returncode == 2
+
+
+def test_bad_cases_are_told_before_any_figure(run, tmp_path, tiny_trained):
+    gold = write_jsonl(tmp_path / "goud.jsonl", tiny_rows())
+    bad = write_jsonl(tmp_path / "slecht.jsonl", [{"id": "c1"}])
+    done = run("evaluate", gold, "--cases", bad, "--model", tiny_trained.folder)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert f"{bad}:1: 'group' must be text" in done.stderr
+
+
+def test_explain_with_a_score(run):
+    done = run("explain", "Zoals verwacht.", "--score", "2", "--json")
+    low = json.loads(done.stdout)["sentiments"]["negatief"]
+    high = json.loads(run("explain", "Zoals verwacht.", "--score", "9", "--json").stdout)
+    assert low > high["sentiments"]["negatief"]

@@ -49,6 +49,9 @@ def test_reads_a_folder_in_the_order_of_names(tmp_path, tiny_taxonomy):
         ({"text": "  "}, "'text' must be text"),
         ({"id": 3}, "'id' must be text"),
         ({"question": 3}, "'question' must be text"),
+        ({"score": 11}, "'score' must be a grade from 0 to 10"),
+        ({"score": "7"}, "'score' must be a grade from 0 to 10"),
+        ({"score": True}, "'score' must be a grade from 0 to 10"),
     ],
 )
 def test_a_bad_row_is_named_with_its_line(tmp_path, tiny_taxonomy, change, words):

@@ -73,6 +73,13 @@ def test_the_question_changes_the_features_of_a_short_answer(fitted):
     assert (asked != plain).nnz > 0
 
 
+def test_the_score_changes_the_features(batch):
+    fitted = TextFeatures(min_texts=1).fit(Batch.cut(["niets", "goed"], SEGMENTER, None, [2, 9]))
+    scored = fitted.transform(Batch.cut(["niets"], SEGMENTER, None, [1.5])).texts
+    plain = fitted.transform(Batch.cut(["niets"], SEGMENTER)).texts
+    assert (scored != plain).nnz == 1
+
+
 def test_known_share(fitted):
     known = fitted.transform(Batch.cut(["niemand xyzzy", "", "niemand"], SEGMENTER)).known
     assert known.tolist() == [0.5, 1.0, 1.0]

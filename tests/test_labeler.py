@@ -1,5 +1,7 @@
 import json
+import pickle
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -7,8 +9,11 @@ from hypothesis import strategies as st
 from tests.conftest import ROOT
 
 from druppel.errors import InputError, ModelError
+from druppel.features import Batch
 from druppel.labeler import Labeler
+from druppel.model import MODES
 from druppel.output import json_schema, table_columns
+from druppel.segment import Segmenter
 
 CASES = [
     json.loads(line)
@@ -80,6 +85,59 @@ def test_a_very_long_text(labeler):
     assert "product" in result.irritations
 
 
+def test_company_does_not_change_a_bit_of_a_probability(labeler):
+    texts = [case["text"] for case in CASES]
+    segmenter = Segmenter()
+    together = labeler.model.score(Batch.cut(texts, segmenter))
+    alone = [labeler.model.score(Batch.cut([text], segmenter)) for text in texts]
+    assert np.array_equal(together.texts, np.vstack([one.texts for one in alone]))
+    assert np.array_equal(together.sentiments, np.vstack([one.sentiments for one in alone]))
+
+
+def test_a_labeler_survives_pickling(labeler):
+    again = pickle.loads(pickle.dumps(labeler.model))
+    text = "Drie keer gebeld, niemand neemt op."
+    assert Labeler(again).label(text) == labeler.label(text)
+
+
+def test_explanation_tells_what_the_encoder_says(labeler, fast_labeler):
+    text = "Ik hing een half uur in de wacht."
+    first = labeler.explain(text).candidates[0]
+    assert first.encoder > 0.5
+    assert fast_labeler.explain(text).candidates[0].encoder is None
+
+
+def test_modes_widen_and_narrow(labeler):
+    texts = [case["text"] for case in CASES]
+    given = {}
+    for mode in MODES:
+        results = Labeler(labeler.model, mode).label_many(texts)
+        given[mode] = [{(a.category, a.polarity) for a in r.aspects} for r in results]
+    counts = [sum(map(len, given[mode])) for mode in MODES]
+    assert counts[0] > counts[1] > counts[2] > 0
+    # A neutral mention may give way to praise or blame that is found as well.
+    for generous, balanced in zip(given["ruim"], given["gebalanceerd"], strict=True):
+        assert {a for a in balanced if a[1] != "neu"} <= generous
+
+
+def test_an_unknown_mode_is_told(labeler):
+    with pytest.raises(InputError, match="'mode' must be one of ruim, gebalanceerd, streng"):
+        Labeler(labeler.model, "soepel")
+
+
+def test_the_score_is_evidence(labeler, fast_labeler):
+    for one in (labeler, fast_labeler):
+        text = "Het was zoals verwacht."
+        low, high = one.label(text, score=2), one.label(text, score=9)
+        assert low.sentiment.score < high.sentiment.score
+        assert one.label(text, score=float("nan")) == one.label(text, score=99) == one.label(text)
+
+
+def test_questions_and_scores_must_match_the_texts(labeler):
+    with pytest.raises(ValueError, match="shorter"):
+        list(labeler.label_many(["a", "b"], scores=[1.0]))
+
+
 def test_label_many_streams(labeler):
     def endless():
         while True:
@@ -102,6 +160,21 @@ def test_label_frame(labeler):
     assert labelled["model_input"].tolist() == [1, 2, 3]
     assert labelled["sentiment"].notna().tolist() == [True, False, False]
     assert list(frame.columns) == ["antwoord", "model"]
+
+
+def test_label_frame_reads_scores_with_a_decimal_comma(labeler):
+    texts = ["Het was zoals verwacht."] * 3
+    frame = pd.DataFrame({"antwoord": texts, "cijfer": ["2,5", "n.v.t.", 9]})
+    score = labeler.label_frame(frame, text="antwoord", score="cijfer")["sentiment_score"]
+    assert score[0] < score[1] < score[2]
+
+
+def test_label_many_takes_generators(labeler):
+    texts = ["Niets", "Niets"]
+    questions = (q for q in ["Wat kan er beter?", None])
+    scores = (s for s in [None, 2.0])
+    many = list(labeler.label_many(iter(texts), questions, scores))
+    assert many == [labeler.label("Niets", "Wat kan er beter?"), labeler.label("Niets", score=2.0)]
 
 
 def test_label_frame_names_a_missing_column(labeler):

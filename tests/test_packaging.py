@@ -10,6 +10,16 @@ import zipfile
 import pytest
 from tests.conftest import ROOT
 
+WANTED = (
+    "model/model.json",
+    "model/weights.npz",
+    "model/encoder.onnx",
+    "model/pieces.model",
+    "model/encoder-seen.txt",
+    "taxonomy.toml",
+    "result.schema.json",
+)
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
@@ -23,7 +33,7 @@ def wheel(tmp_path_factory):
 
 def test_the_wheel_holds_model_and_resources(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    for name in ("model/model.json", "model/weights.npz", "taxonomy.toml", "result.schema.json"):
+    for name in WANTED:
         assert f"druppel/resources/{name}" in names
     assert "druppel/py.typed" in names
     assert not [name for name in names if name.startswith(("tests/", "training/"))]

@@ -4,10 +4,25 @@ import shutil
 import numpy as np
 import pytest
 
-from druppel.errors import ModelError
+from druppel.errors import InputError, ModelError
 from druppel.labeler import Labeler
-from druppel.store import FORMAT, load_model, round_weights, save_model
+from druppel.store import (
+    ENCODER_FILES,
+    FORMAT,
+    load_encoder,
+    load_model,
+    round_weights,
+    save_model,
+)
 
+GOOD_CALIBRATION = {kind: [1.0, 0.0] for kind in ("leaf", "category", "signal")}
+FEATURES = {
+    "word_ngrams": [1, 2],
+    "char_ngrams": [2, 5],
+    "min_texts": 2,
+    "max_words": 100,
+    "max_chars": 100,
+}
 TEXTS = [
     "een uur in de rij gestaan",
     "Heerlijk gegeten, maar lange rij bij de kassa.",
@@ -78,7 +93,7 @@ def test_another_format_is_refused(folder):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("{", "damaged, not JSON"), ("[]", "format None"), ('{"format": 1}', "lists no files")],
+    [("{", "damaged, not JSON"), ("[]", "format None"), ('{"format": 2}', "lists no files")],
 )
 def test_a_broken_manifest_is_told(folder, content, words):
     (folder / "model.json").write_text(content)
@@ -114,8 +129,17 @@ def test_rounding_error_is_bounded():
         {"sentiments": ["boos"]},
         {"features": None},
         {"features": {}},
-        {"calibration": {"leaf": []}},
-        {"calibration": {kind: ["a", "b"] for kind in ("leaf", "category", "signal")}},
+        {"profiles": {}},
+        {"profiles": {"anders": {}}},
+        {"profiles": {"snel": {"calibration": {"leaf": []}, "doubt": 1.0}}},
+        {"profiles": {"snel": {"calibration": GOOD_CALIBRATION, "doubt": "veel"}}},
+        {"profiles": {"snel": {"calibration": GOOD_CALIBRATION, "doubt": float("nan")}}},
+        {"profiles": {"snel": {"calibration": GOOD_CALIBRATION, "doubt": 10**400}}},
+        {"features": {**FEATURES, "char_ngrams": [4, 2]}},
+        {"features": {**FEATURES, "word_ngrams": [1.5, 2]}},
+        {"features": {**FEATURES, "max_words": -5}},
+        {"sha256": {"a\x00b": "0"}},
+        {"sha256": {"a\ud800b": "0"}},
         {"name": 3},
     ],
 )
@@ -134,3 +158,52 @@ def test_force_replaces_models_only(folder, tmp_path):
     with pytest.raises(ModelError, match="is no model"):
         save_model(model, other, {}, force=True)
     assert (other / "belangrijk.txt").read_text() == "bewaren"
+
+
+@pytest.fixture
+def encoded(tiny_encoded, tmp_path):
+    return shutil.copytree(tiny_encoded.folder, tmp_path / "met-encoder")
+
+
+def test_an_encoder_survives_the_round_trip(encoded, tmp_path):
+    first = load_model(encoded)
+    assert first.profile == "nauwkeurig"
+    save_model(first, tmp_path / "kopie", {})
+    for name in ENCODER_FILES:
+        assert (tmp_path / "kopie" / name).read_bytes() == (encoded / name).read_bytes()
+    second = load_model(tmp_path / "kopie")
+    assert list(Labeler(first).label_many(TEXTS)) == list(Labeler(second).label_many(TEXTS))
+
+
+def test_the_fast_profile_does_not_need_the_encoder(encoded):
+    (encoded / "encoder.onnx").unlink()
+    assert load_model(encoded, "snel").profile == "snel"
+    with pytest.raises(ModelError, match=r"encoder\.onnx: missing"):
+        load_model(encoded)
+
+
+def test_a_model_opened_without_its_encoder_is_kept_without(encoded, tmp_path):
+    save_model(load_model(encoded, "snel"), tmp_path / "kopie", {})
+    assert load_model(tmp_path / "kopie").profile == "snel"
+
+
+def test_a_deeply_nested_manifest_is_told(folder):
+    (folder / "model.json").write_text('{"a":' * 100_000)
+    with pytest.raises(ModelError, match="damaged, not JSON"):
+        load_model(folder)
+
+
+def test_a_profile_that_is_not_there_is_told(folder):
+    assert load_model(folder).profile == "snel"
+    with pytest.raises(ModelError, match="no profile 'nauwkeurig'"):
+        load_model(folder, "nauwkeurig")
+    with pytest.raises(InputError, match="must be one of nauwkeurig, snel, got 'snelst'"):
+        load_model(folder, "snelst")
+
+
+def test_a_damaged_encoder_is_told(encoded, tmp_path):
+    with pytest.raises(ModelError, match="no encoder there"):
+        load_encoder(tmp_path)
+    (encoded / "encoder.onnx").write_bytes(b"geen netwerk")
+    with pytest.raises(ModelError, match="encoder is damaged"):
+        load_encoder(encoded)

@@ -2,6 +2,7 @@ import io
 import json
 import sys
 from datetime import datetime
+from decimal import Decimal
 
 import pytest
 import xlsxwriter
@@ -9,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from druppel.errors import InputError
-from druppel.tables import Layout, Table, find_text_column, open_table, write_table
+from druppel.tables import (
+    Layout,
+    Table,
+    find_text_column,
+    open_table,
+    parse_score,
+    write_table,
+)
 
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=40)
 
@@ -358,3 +366,26 @@ def test_values_that_excel_cannot_hold_stay_whole(tmp_path):
 def test_a_folder_is_no_target(tmp_path):
     with pytest.raises(InputError, match="is a folder"):
         write_table(tmp_path, [], Layout(["a"]), format="csv")
+
+
+@pytest.mark.parametrize(
+    ("cell", "scale", "score"),
+    [
+        (7, 10, 7.0),
+        ("7,5", 10, 7.5),
+        (" 4.0 ", 5, 8.0),
+        (Decimal("3.5"), 5, 7.0),
+        (0, 10, 0.0),
+        (11, 10, None),
+        (-1, 10, None),
+        ("1_0", 10, None),
+        ("acht", 10, None),
+        ("", 10, None),
+        (None, 10, None),
+        (True, 10, None),
+        (10**400, 10, None),
+        (float("nan"), 10, None),
+    ],
+)
+def test_parse_score(cell, scale, score):
+    assert parse_score(cell, scale) == score

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,6 +42,37 @@ app.add_typer(corpus_app, name="corpus")
 ModelOption = Annotated[
     Path | None,
     typer.Option("--model", help="Model folder; without it, the model that ships with Druppel."),
+]
+
+
+# These stand in `model` too, which is too heavy to import for --help; a test compares them.
+class Profile(StrEnum):
+    """Profiles of a model."""
+
+    ACCURATE = "nauwkeurig"
+    FAST = "snel"
+
+
+class Mode(StrEnum):
+    """Operating points."""
+
+    GENEROUS = "ruim"
+    BALANCED = "gebalanceerd"
+    STRICT = "streng"
+
+
+ProfileOption = Annotated[
+    Profile | None,
+    typer.Option(
+        "--profile",
+        help="nauwkeurig: with the encoder, the default; snel: words and characters only, faster.",
+    ),
+]
+ModeOption = Annotated[
+    Mode,
+    typer.Option(
+        "--mode", help="ruim: miss little; gebalanceerd: best F1; streng: only what is sure."
+    ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr.")]
 
@@ -116,7 +149,15 @@ def label(
     sheet: Annotated[
         str | None, typer.Option(help="Sheet of a workbook; otherwise the first with content.")
     ] = None,
+    score_column: Annotated[
+        str | None, typer.Option(help="Column that holds the customer's score of each text.")
+    ] = None,
+    score_scale: Annotated[
+        float, typer.Option(min=1, help="The best score on that scale, such as 10 or 5.")
+    ] = 10,
     model: ModelOption = None,
+    profile: ProfileOption = None,
+    mode: ModeOption = Mode.BALANCED,
     quiet: QuietOption = False,
 ) -> None:
     """Label every text of a file.
@@ -126,11 +167,15 @@ def label(
     """
     from druppel import tables
 
+    if not math.isfinite(score_scale):
+        msg = "'--score-scale' must be a number"
+        raise typer.BadParameter(msg)
     if question is not None and question_column is not None:
         msg = "give --question or --question-column, not both"
         raise typer.BadParameter(msg)
     say = _silent if quiet else _say
-    if input_format is None and source == tables.STANDARD_STREAM and text_column is not None:
+    named = text_column or question_column or score_column
+    if input_format is None and source == tables.STANDARD_STREAM and named is not None:
         input_format = _format_of_piped_table()
     target = output if output is not None else tables.STANDARD_STREAM
     format = format or _output_format(target)
@@ -151,15 +196,16 @@ def label(
         raise InputError(msg)
     with tables.open_table(source, format=input_format, sheet=sheet, warn=say) as table:
         text = tables.find_text_column(table, text_column)
-        if question_column is not None:
-            tables.find_text_column(table, question_column)
+        for column in filter(None, (question_column, score_column)):
+            tables.find_text_column(table, column)
         if text_column is None and len(table.columns) > 1:
             say(f"text column: {tables.listed([text])}")
         from druppel.labeler import Labeler
 
-        labeler = Labeler.load(model)
+        labeler = Labeler.load(model, profile=profile, mode=mode)
         count = _Count()
-        labelled = _label_rows(labeler, table, text, question, question_column, count)
+        context = _Context(question, question_column, score_column, score_scale)
+        labelled = _label_rows(labeler, table, text, context, count)
         if format == "list":
             _print_list(labelled, text)
         else:
@@ -168,6 +214,11 @@ def label(
     if not count.rows:
         say(
             f"{source}: has a header and no rows under it. Is it the right sheet (--sheet) or file?"
+        )
+    if context.bad_scores:
+        say(
+            f"{context.bad_scores} scores are no number from 0 to {score_scale:g} and were left "
+            "out. Is --score-scale right?"
         )
     say(f"{count.rows} rows: {count.labelled} labelled, {count.review} to review{where}")
 
@@ -185,13 +236,44 @@ class _Count:
         self.review += result.review
 
 
+class _Context:
+    """What is known of a text besides its words: the question and the customer's score."""
+
+    def __init__(
+        self,
+        question: str | None,
+        question_column: str | None,
+        score_column: str | None,
+        score_scale: float,
+    ) -> None:
+        self.question, self.question_column = question, question_column
+        self.score_column, self.score_scale = score_column, score_scale
+        self.bad_scores = 0
+
+    def questions(self, rows: list[Row]) -> list[str | None]:
+        """Question of each row."""
+        if self.question_column is None:
+            return [self.question] * len(rows)
+        cells = [row.get(self.question_column) for row in rows]
+        return [cell if isinstance(cell, str) else None for cell in cells]
+
+    def scores(self, rows: list[Row]) -> list[float | None]:
+        """Score of each row, on a scale from 0 to 10; counts those that are no score."""
+        from druppel.tables import parse_score
+
+        if self.score_column is None:
+            return [None] * len(rows)
+        cells = [row.get(self.score_column) for row in rows]
+        scores = [parse_score(cell, self.score_scale) for cell in cells]
+        self.bad_scores += sum(
+            score is None and cell not in (None, "")
+            for cell, score in zip(cells, scores, strict=True)
+        )
+        return scores
+
+
 def _label_rows(
-    labeler: Labeler,
-    table: Table,
-    text: str,
-    question: str | None,
-    question_column: str | None,
-    count: _Count,
+    labeler: Labeler, table: Table, text: str, context: _Context, count: _Count
 ) -> Iterator[tuple[Row, Result]]:
     """Pair each row with its result, labelling a batch of rows at a time."""
     from itertools import islice
@@ -201,11 +283,8 @@ def _label_rows(
     rows = _progress(table.rows, count)
     while chunk := list(islice(rows, BATCH_SIZE)):
         texts = [value if isinstance(value := row.get(text), str) else "" for row in chunk]
-        asked: list[str | None] = [question] * len(chunk)
-        if question_column is not None:
-            cells = [row.get(question_column) for row in chunk]
-            asked = [cell if isinstance(cell, str) else None for cell in cells]
-        for row, result in zip(chunk, labeler.label_many(texts, asked), strict=True):
+        results = labeler.label_many(texts, context.questions(chunk), context.scores(chunk))
+        for row, result in zip(chunk, results, strict=True):
             count.add(result)
             yield row, result
 
@@ -328,23 +407,55 @@ def train(
 
 @app.command()
 def evaluate(
-    gold: Annotated[Path, typer.Argument(help="Labelled texts: a JSONL file or a folder.")],
+    gold: Annotated[
+        Path | None, typer.Argument(help="Labelled texts: a JSONL file or a folder.")
+    ] = None,
+    cases: Annotated[
+        Path | None, typer.Option(help="Challenge cases: a JSONL file or a folder.")
+    ] = None,
     model: ModelOption = None,
+    profile: ProfileOption = None,
+    mode: ModeOption = Mode.BALANCED,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure a model on labelled texts: F1 with 95 % intervals."""
-    from druppel import evaluation
+    """Measure a model on labelled texts (F1 with 95 % intervals) or on challenge cases."""
+    from druppel.cases import read_cases, run_cases
     from druppel.corpus import read_corpus
+    from druppel.evaluation import evaluate
     from druppel.labeler import Labeler
 
-    labeler = Labeler.load(model)
-    texts = read_corpus(gold, labeler.model.taxonomy)
-    results = list(labeler.label_many([t.text for t in texts], [t.question for t in texts]))
-    figures = evaluation.evaluate(texts, results, labeler.model.taxonomy)
+    if gold is None and cases is None:
+        msg = "give labelled texts, or challenge cases with --cases"
+        raise typer.BadParameter(msg)
+    labeler = Labeler.load(model, profile=profile, mode=mode)
+    found: dict[str, Any] = {}
+    taxonomy = labeler.model.taxonomy
+    demanded = read_cases(cases, taxonomy) if cases is not None else []
+    if gold is not None:
+        texts = read_corpus(gold, taxonomy)
+        results = labeler.label_many(
+            [t.text for t in texts], [t.question for t in texts], [t.score for t in texts]
+        )
+        figures = evaluate(texts, list(results), taxonomy)
+        found = figures.to_dict()
+        if not as_json:
+            _print_figures(figures)
+    if demanded:
+        report = run_cases(demanded, labeler)
+        found["cases"] = report.to_dict()
+        if not as_json:
+            _print_cases(report)
     if as_json:
-        print(json.dumps(figures.to_dict(), ensure_ascii=False))
-    else:
-        _print_figures(figures)
+        print(json.dumps(found, ensure_ascii=False))
+
+
+def _print_cases(report: Any) -> None:
+    print(f"{'challenge cases':20s} passed")
+    for group, total in report.total.items():
+        print(f"{group:20s} {report.passed[group]:3d} of {total:3d}")
+    print(f"{'all':20s} {report.share:.0%}\n")
+    for case, wrong in report.failures.items():
+        print(f"{case}: {', '.join(wrong)}")
 
 
 def _print_figures(evaluation: Any) -> None:
@@ -362,7 +473,12 @@ def _print_figures(evaluation: Any) -> None:
 def explain(
     text: Annotated[str, typer.Argument(help="The text to explain, or - for standard input.")],
     question: Annotated[str | None, typer.Option(help="The question that it answers.")] = None,
+    score: Annotated[
+        float | None, typer.Option(min=0, max=10, help="The customer's grade from 0 to 10.")
+    ] = None,
     model: ModelOption = None,
+    profile: ProfileOption = None,
+    mode: ModeOption = Mode.BALANCED,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say why a text gets its labels: clauses, terms, probabilities and thresholds."""
@@ -372,7 +488,8 @@ def explain(
 
     if text == "-":
         text = sys.stdin.buffer.read().decode("utf-8-sig", "replace")
-    explanation = Labeler.load(model).explain(text, question)
+    labeler = Labeler.load(model, profile=profile, mode=mode)
+    explanation = labeler.explain(text, question, score)
     if as_json:
         print(
             json.dumps(
@@ -389,7 +506,10 @@ def explain(
         print(
             f"{mark} {c.label:42s} {c.probability:.3f}  threshold {c.threshold:.3f}  [{c.segment}]"
         )
-        print("    " + "  ".join(f"{term} {weight:+.2f}" for term, weight in c.terms))
+        terms = [f"{term} {weight:+.2f}" for term, weight in c.terms]
+        if c.encoder is not None:
+            terms.insert(0, f"encoder {c.encoder:.2f}")
+        print("    " + "  ".join(terms))
 
 
 @app.command()

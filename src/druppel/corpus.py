@@ -45,6 +45,7 @@ class LabelledText:
     sentiment: str
     signals: tuple[str, ...]
     question: str | None
+    score: float | None
     author: str | None
     where: str
 
@@ -91,9 +92,14 @@ def digest(texts: Sequence[LabelledText]) -> str:
     value = hashlib.sha256()
     for t in texts:
         aspects = [[a.leaf, a.polarity, a.evidence] for a in t.aspects]
-        row = [t.id, t.text, aspects, t.sentiment, t.signals, t.question, t.author]
+        row = [t.id, t.text, aspects, t.sentiment, t.signals, t.question, t.score, t.author]
         value.update(json.dumps(row).encode())
     return value.hexdigest()
+
+
+def text_digest(text: str) -> str:
+    """Short fingerprint of a text, by which an encoder tells what it was fine-tuned on."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def near_duplicates(texts: Sequence[str]) -> list[tuple[int, int, float]]:
@@ -243,7 +249,7 @@ def _read(files: Iterable[Path], taxonomy: Taxonomy, problems: list[str]) -> lis
     texts: list[LabelledText] = []
     where_of: dict[str, str] = {}
     for file in files:
-        for where, row in _rows(file, problems):
+        for where, row in read_rows(file, problems):
             text = _parse_row(row, where, taxonomy, problems)
             if text is None:
                 continue
@@ -255,7 +261,8 @@ def _read(files: Iterable[Path], taxonomy: Taxonomy, problems: list[str]) -> lis
     return texts
 
 
-def _rows(file: Path, problems: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_rows(file: Path, problems: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the objects of a JSONL file with where they stand; note what cannot be read."""
     try:
         content = file.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -297,6 +304,9 @@ def _parse_row(
     for key in ("question", "author"):
         if not isinstance(row.get(key), str | None):
             problems.append(f"{where}: '{key}' must be text.")
+    score = row.get("score")
+    if score is not None and (type(score) not in (int, float) or not 0 <= score <= 10):
+        problems.append(f"{where}: 'score' must be a grade from 0 to 10.")
     if row["sentiment"] not in SENTIMENTS:
         problems.append(f"{where}: sentiment must be one of {', '.join(SENTIMENTS)}.")
     if not isinstance(row["aspects"], list) or not isinstance(row["signals"], list):
@@ -321,6 +331,7 @@ def _parse_row(
         sentiment=row["sentiment"],
         signals=tuple(row["signals"]),
         question=row.get("question"),
+        score=None if score is None else float(score),
         author=row.get("author"),
         where=where,
     )

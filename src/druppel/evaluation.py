@@ -21,6 +21,8 @@ MIN_SUPPORT = 5
 VIEWS = ("irritation", "leaf", "aspect", "sentiment", "signal")
 _DRAWS = 500
 _BINS = 10
+_REVIEW_SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
+_HALF = 0.5
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,37 @@ class Figure:
 
 @dataclass(frozen=True)
 class LabelFigure:
-    """Precision, recall and F1 of one label; `support` is its count in the gold annotation."""
+    """Precision, recall and F1 of one label; `support` is its count in the gold annotation.
+
+    `low` and `high` are the 95 % bootstrap interval of the F1.
+    """
 
     label: str
     precision: float
     recall: float
     f1: float
+    low: float
+    high: float
     support: int
+
+
+@dataclass(frozen=True)
+class ReviewPoint:
+    """What is left when the most doubtful texts go to a person.
+
+    Attributes
+    ----------
+    share : float
+        Of the texts that go to a person.
+    irritation : float
+        Micro F1 of the irritations of the other texts.
+    sentiment : float
+        Accuracy of the sentiment of the other texts.
+    """
+
+    share: float
+    irritation: float
+    sentiment: float
 
 
 @dataclass(frozen=True)
@@ -51,24 +77,32 @@ class Evaluation:
     ----------
     n_texts : int
     figures : dict of str to Figure
-        ``"irritation.micro"``, ``"irritation.macro"`` and so on for each of `VIEWS`, and
-        ``"sentiment.accuracy"``.
+        ``"irritation.micro"``, ``"irritation.macro"`` and so on for each of `VIEWS`,
+        ``"sentiment.accuracy"``, and ``"evidence.overlap"``: the share of rightly found leaves
+        whose evidence holds at least half of the annotated evidence (absent where none of them
+        has its evidence annotated).
     labels : dict of str to tuple of LabelFigure
         By view, most frequent first.
     review_share : float
         Share of texts marked for review.
+    precision, recall : float
+        Of the irritations, micro-averaged.
     """
 
     n_texts: int
     figures: dict[str, Figure]
     labels: dict[str, tuple[LabelFigure, ...]]
     review_share: float
+    precision: float
+    recall: float
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON, rounded to four decimals."""
         return {
             "n_texts": self.n_texts,
             "review_share": round(self.review_share, 4),
+            "precision": round(self.precision, 4),
+            "recall": round(self.recall, 4),
             "figures": {
                 name: [round(f.value, 4), round(f.low, 4), round(f.high, 4)]
                 for name, f in self.figures.items()
@@ -78,13 +112,42 @@ class Evaluation:
                     f.label: {
                         "precision": round(f.precision, 4),
                         "recall": round(f.recall, 4),
-                        "f1": round(f.f1, 4),
+                        "f1": [round(f.f1, 4), round(f.low, 4), round(f.high, 4)],
                         "support": f.support,
                     }
                     for f in rows
                 }
                 for view, rows in self.labels.items()
             },
+        }
+
+
+@dataclass(frozen=True)
+class ProfileFigures:
+    """Everything measured of one profile on held-out texts.
+
+    Attributes
+    ----------
+    modes : dict of str to Evaluation
+    calibration_error : float
+        Of the categories' probabilities.
+    review_curve : tuple of ReviewPoint
+        In the balanced mode.
+    """
+
+    modes: dict[str, Evaluation]
+    calibration_error: float
+    review_curve: tuple[ReviewPoint, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {
+            "modes": {mode: figures.to_dict() for mode, figures in self.modes.items()},
+            "calibration_error": self.calibration_error,
+            "review_curve": [
+                [point.share, round(point.irritation, 4), round(point.sentiment, 4)]
+                for point in self.review_curve
+            ],
         }
 
 
@@ -123,26 +186,73 @@ def evaluate(
             _f1(hits.sum(axis=1), false.sum(axis=1), missed.sum(axis=1))
         )
         figures[f"{view}.macro"] = _figure(_macro(hits, false, missed))
+        if view == "irritation":
+            totals = hits[0].sum(), false[0].sum(), missed[0].sum()
         if view == "sentiment":
             right = (truth == guess).all(axis=1)
             figures["sentiment.accuracy"] = _figure(weights @ right / len(gold))
+        spread = [_figure(column) for column in _f1(hits, false, missed).T]
         rows = [
             LabelFigure(
                 label=name,
                 precision=_ratio(hits[0, j], hits[0, j] + false[0, j]),
                 recall=_ratio(hits[0, j], hits[0, j] + missed[0, j]),
-                f1=float(_f1(hits[0, j], false[0, j], missed[0, j])),
+                f1=spread[j].value,
+                low=spread[j].low,
+                high=spread[j].high,
                 support=int(hits[0, j] + missed[0, j]),
             )
             for j, name in enumerate(names)
         ]
         labels[view] = tuple(sorted(rows, key=lambda row: (-row.support, row.label)))
+    evidence = _evidence(gold, results, weights)
+    if evidence is not None:
+        figures["evidence.overlap"] = evidence
     return Evaluation(
         n_texts=len(gold),
         figures=figures,
         labels=labels,
         review_share=float(np.mean([result.review for result in results])),
+        precision=_ratio(totals[0], totals[0] + totals[1]),
+        recall=_ratio(totals[0], totals[0] + totals[2]),
     )
+
+
+def review_curve(
+    gold: Sequence[LabelledText],
+    results: Sequence[Result],
+    doubts: np.ndarray,
+    taxonomy: Taxonomy,
+) -> tuple[ReviewPoint, ...]:
+    """Figures of the texts that remain when the most doubtful ones go to a person.
+
+    Parameters
+    ----------
+    gold, results : sequences of the same length
+    doubts : ndarray of shape (n_texts,)
+        Higher is more doubtful.
+    taxonomy : Taxonomy
+    """
+    order = np.argsort(doubts, kind="stable")
+    said = [_gold_view(text, "irritation", taxonomy) for text in gold]
+    found = [_result_view(result, "irritation") for result in results]
+    right = [
+        _result_view(r, "sentiment") == {g.sentiment} for r, g in zip(results, gold, strict=True)
+    ]
+    points = []
+    for share in _REVIEW_SHARES:
+        kept = order[: max(round((1 - share) * len(order)), 1)]
+        hits = sum(len(said[i] & found[i]) for i in kept)
+        false = sum(len(found[i] - said[i]) for i in kept)
+        missed = sum(len(said[i] - found[i]) for i in kept)
+        points.append(
+            ReviewPoint(
+                share=share,
+                irritation=float(_f1(hits, false, missed)),
+                sentiment=float(np.mean([right[i] for i in kept])),
+            )
+        )
+    return tuple(points)
 
 
 def calibration_error(probability: np.ndarray, truth: np.ndarray) -> float:
@@ -193,6 +303,27 @@ def _result_view(result: Result, view: str) -> set[str]:
     if view == "sentiment":
         return {result.sentiment.label} if result.sentiment else set()
     return {signal.signal for signal in result.signals}
+
+
+def _evidence(
+    gold: Sequence[LabelledText], results: Sequence[Result], weights: np.ndarray
+) -> Figure | None:
+    """Share of rightly found leaves whose evidence holds half of what the annotator quoted."""
+    right = np.zeros(len(gold), dtype=int)
+    total = np.zeros(len(gold), dtype=int)
+    for i, (text, result) in enumerate(zip(gold, results, strict=True)):
+        found = {(a.leaf, a.polarity): a for a in result.aspects}
+        for aspect in text.aspects:
+            match = found.get((aspect.leaf, aspect.polarity))
+            if aspect.evidence is None or match is None:
+                continue
+            start = text.text.index(aspect.evidence)
+            shared = min(match.end, start + len(aspect.evidence)) - max(match.start, start)
+            right[i] += shared >= _HALF * len(aspect.evidence)
+            total[i] += 1
+    if not total.any():
+        return None
+    return _figure((weights @ right) / np.maximum(weights @ total, 1))
 
 
 def _indicator(rows: Sequence[set[str]], names: Sequence[str]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Clauses and texts to sparse feature matrices: words, characters and the question asked.
+"""Clauses and texts to sparse feature matrices: words, characters, the question and the score.
 
 Only clauses are counted; a text's counts are the sum of its clauses', so that both views of a
 text cost one pass over its characters.
@@ -30,6 +30,8 @@ _STRETCHED = re.compile(r"([^\d])\1{2,}")
 _SPACE = re.compile(r"\s+")
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?|[!?]+|\.{2,}|[^\w\s.,;:()\"'/-]")
 _SHORT_ANSWER = 5
+# Of the Dutch grades from 0 to 10, those below a pass and those that count as good.
+_PASS, _HIGH = 5.5, 7.5
 # Faults win over praise: "minder goed", "niet tevreden".
 _ASKS_FOR_FAULTS = re.compile(
     r"\b(beter|betere|verbeter\w*|minder|ontevreden|niet tevreden|niet goed|veranderen|anders|"
@@ -111,6 +113,19 @@ def question_tokens(question: str, answer: str) -> list[str]:
     return [*(f"{kind}>{word}" for word in said), f"{kind}>={' '.join(said)}"]
 
 
+def score_tokens(score: float) -> list[str]:
+    """Token for a customer's grade from 0 to 10.
+
+    Examples
+    --------
+    >>> score_tokens(3), score_tokens(7.0), score_tokens(9.5)
+    (['cijfer=laag'], ['cijfer=midden'], ['cijfer=hoog'])
+    """
+    if score < _PASS:
+        return ["cijfer=laag"]
+    return ["cijfer=hoog" if score >= _HIGH else "cijfer=midden"]
+
+
 def _identity(tokens: list[str]) -> list[str]:
     return tokens
 
@@ -124,12 +139,15 @@ class Batch:
     texts : list of str
     questions : list of str or None
         The question each text answers, where known.
+    scores : list of float or None
+        The grade from 0 to 10 that the customer gave, where known.
     segments : list of tuple of Segment
         The clauses of each text.
     """
 
     texts: list[str]
     questions: list[str | None]
+    scores: list[float | None]
     segments: list[tuple[Segment, ...]]
 
     @classmethod
@@ -138,11 +156,15 @@ class Batch:
         texts: Sequence[str],
         segmenter: Segmenter,
         questions: Sequence[str | None] | None = None,
+        scores: Sequence[float | None] | None = None,
     ) -> Batch:
         """Cut `texts` into clauses."""
+        unknown: list[None] = [None] * len(texts)
+        asked = [question.strip() if question else None for question in questions or unknown]
         return cls(
             texts=list(texts),
-            questions=[None] * len(texts) if questions is None else list(questions),
+            questions=[question or None for question in asked],
+            scores=list(unknown if scores is None else scores),
             segments=[segmenter.split(text) for text in texts],
         )
 
@@ -175,7 +197,7 @@ class FeatureMatrices:
 
 
 class TextFeatures(BaseEstimator):
-    """TF-IDF of words and characters for texts and their clauses, plus the question.
+    """TF-IDF of words and characters for texts and their clauses, plus question and score.
 
     Parameters
     ----------
@@ -189,7 +211,7 @@ class TextFeatures(BaseEstimator):
 
     Attributes
     ----------
-    words_, chars_, questions_ : CountVectorizer
+    words_, chars_, context_ : CountVectorizer
     word_idf_, char_idf_ : TfidfTransformer
     """
 
@@ -215,9 +237,9 @@ class TextFeatures(BaseEstimator):
         self._make_counters(min_df=self.min_texts)
         words = _per_text(self.words_.fit_transform(map(tokenise, normal)), batch)
         chars = _per_text(self.chars_.fit_transform(normal), batch)
-        asked = _questions(batch)
-        if any(asked):
-            self.questions_.fit(asked)
+        context = _context(batch)
+        if any(context):
+            self.context_.fit(context)
         self.word_idf_ = TfidfTransformer(sublinear_tf=True).fit(words)
         self.char_idf_ = TfidfTransformer(sublinear_tf=True).fit(chars)
         return self
@@ -231,23 +253,27 @@ class TextFeatures(BaseEstimator):
         tokens = [tokenise(clause) for clause in normal]
         words = self.words_.transform(tokens)
         chars = self.chars_.transform(normal)
-        asked = self._question_matrix(batch)
+        context = self._context_matrix(batch)
         texts = [
             self.word_idf_.transform(_per_text(words, batch)),
             self.char_idf_.transform(_per_text(chars, batch)),
-            asked,
+            context,
         ]
-        clauses = [_weigh(self.word_idf_, words), _weigh(self.char_idf_, chars), asked[batch.owner]]
+        clauses = [
+            _weigh(self.word_idf_, words),
+            _weigh(self.char_idf_, chars),
+            context[batch.owner],
+        ]
         return FeatureMatrices(
             texts=sp.hstack(texts, format="csr", dtype=np.float32),
             clauses=sp.hstack(clauses, format="csr", dtype=np.float32),
             known=self._known_share(tokens, batch),
         )
 
-    def _question_matrix(self, batch: Batch) -> sp.csr_matrix:
-        if not hasattr(self.questions_, "vocabulary_"):  # no text had a question in training
+    def _context_matrix(self, batch: Batch) -> sp.csr_matrix:
+        if not hasattr(self.context_, "vocabulary_"):  # no text had any in training
             return sp.csr_matrix(np.zeros((len(batch.texts), 0), dtype=np.float32))
-        counts = self.questions_.transform(_questions(batch))
+        counts = self.context_.transform(_context(batch))
         counts.data[:] = 1.0
         return normalize(counts)
 
@@ -261,7 +287,7 @@ class TextFeatures(BaseEstimator):
         return np.where(total > 0, known / np.maximum(total, 1), 1.0)
 
     def get_feature_names_out(self) -> np.ndarray:
-        """Names of the columns: ``word:…``, ``char:…`` and ``question:…``."""
+        """Names of the columns: ``word:…``, ``char:…`` and ``context:…``."""
         return np.array(
             [
                 f"{kind.removesuffix('s')}:{term}"
@@ -296,7 +322,7 @@ class TextFeatures(BaseEstimator):
         }
 
     def _counters(self) -> dict[str, CountVectorizer]:
-        return {"words": self.words_, "chars": self.chars_, "questions": self.questions_}
+        return {"words": self.words_, "chars": self.chars_, "context": self.context_}
 
     def _make_counters(self, min_df: int = 1) -> None:
         self.words_ = CountVectorizer(
@@ -317,7 +343,7 @@ class TextFeatures(BaseEstimator):
             max_features=self.max_chars,
             dtype=np.float32,
         )
-        self.questions_ = CountVectorizer(analyzer=_identity, min_df=min_df, dtype=np.float32)
+        self.context_ = CountVectorizer(analyzer=_identity, min_df=min_df, dtype=np.float32)
 
 
 def _per_text(counts: sp.csr_matrix, batch: Batch) -> sp.csr_matrix:
@@ -330,10 +356,13 @@ def _per_text(counts: sp.csr_matrix, batch: Batch) -> sp.csr_matrix:
     return incidence @ counts
 
 
-def _questions(batch: Batch) -> list[list[str]]:
+def _context(batch: Batch) -> list[list[str]]:
     return [
-        question_tokens(question, text) if question else []
-        for text, question in zip(batch.texts, batch.questions, strict=True)
+        [
+            *(question_tokens(question, text) if question else ()),
+            *(score_tokens(score) if score is not None else ()),
+        ]
+        for text, question, score in zip(batch.texts, batch.questions, batch.scores, strict=True)
     ]
 
 

@@ -13,22 +13,21 @@ import numpy as np
 from druppel.errors import InputError
 from druppel.features import Batch
 from druppel.language import detect_language
-from druppel.model import Model
+from druppel.model import BALANCED, MODES, Model, Probabilities, expected_errors
 from druppel.result import DUTCH, POLARITIES, SENTIMENTS, Aspect, Result, Sentiment, Signal
 from druppel.segment import Segment, Segmenter
 from druppel.store import load_model
+from druppel.tables import parse_score
 
 if TYPE_CHECKING:
     import pandas as pd
 
 BATCH_SIZE = 256
+_LOWEST, _HIGHEST = 0, 10  # of a customer's grade
 _NEGATIVE, _POSITIVE, _NEUTRAL = range(len(POLARITIES))
 # A leaf this far below its threshold is not named; its category then stands alone.
 _LEAF_SLACK = 0.5
-# Where the likeliest sentiment is below this, or a label within the margin of its threshold,
-# or so few words are known, a person should look.
-_UNSURE_SENTIMENT = 0.5
-_REVIEW_MARGIN = 0.01
+# Where a model knows fewer of a text's words than this share, a person should look.
 _MIN_KNOWN = 0.5
 
 
@@ -65,6 +64,8 @@ class Candidate:
         Number of the clause that speaks most for it.
     terms : tuple of (str, float)
         What counted in that clause, with the weight for (or, negative, against) it.
+    encoder : float or None
+        Probability that the encoder alone gives that clause; None without encoder.
     """
 
     label: str
@@ -72,6 +73,7 @@ class Candidate:
     threshold: float
     segment: int
     terms: tuple[tuple[str, float], ...]
+    encoder: float | None
 
 
 def default_model_folder() -> Path:
@@ -88,6 +90,14 @@ class Labeler:
     Parameters
     ----------
     model : Model
+    mode : {"ruim", "gebalanceerd", "streng"}, default="gebalanceerd"
+        Label generously (nine in ten irritations found), by the best F1, or only what is sure
+        (nine in ten labels right).
+
+    Raises
+    ------
+    InputError
+        If there is no such mode.
 
     Examples
     --------
@@ -97,23 +107,43 @@ class Labeler:
     True
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, mode: str = BALANCED) -> None:
+        _check_mode(mode)
         self.model = model
+        self.mode = mode
+        self._thresholds = model.thresholds(mode)
+        # Doubt is about the text, not about where the user draws the line.
+        self._usual_thresholds = model.thresholds()
+        self._doubt = model.decisions[model.profile].doubt
         self._space = model.space
         self._segmenter = Segmenter()
 
     @classmethod
-    def load(cls, path: str | Path | None = None) -> Labeler:
+    def load(
+        cls, path: str | Path | None = None, *, profile: str | None = None, mode: str = BALANCED
+    ) -> Labeler:
         """Load a model folder; without `path`, the model that ships with Druppel.
+
+        Parameters
+        ----------
+        path : str or Path, optional
+        profile : {"nauwkeurig", "snel"}, optional
+            With the encoder, or with words and characters only, which is many times faster.
+            By default ``nauwkeurig`` where the model has an encoder.
+        mode : {"ruim", "gebalanceerd", "streng"}, default="gebalanceerd"
 
         Raises
         ------
         ModelError
-            If the folder holds no model, or a damaged one.
+            If the folder holds no model, or a damaged one, or has no such profile.
+        InputError
+            If there is no such profile or mode.
         """
-        return cls(load_model(path if path is not None else default_model_folder()))
+        _check_mode(mode)  # at once, rather than after two seconds
+        folder = path if path is not None else default_model_folder()
+        return cls(load_model(folder, profile), mode)
 
-    def label(self, text: str, question: str | None = None) -> Result:
+    def label(self, text: str, question: str | None = None, score: float | None = None) -> Result:
         """Label one text.
 
         Parameters
@@ -122,20 +152,51 @@ class Labeler:
             Any string, however odd; an empty one gets empty labels.
         question : str, optional
             The question that the text answers.
+        score : float, optional
+            The grade from 0 to 10 that the customer gave; another number counts as unknown.
         """
-        return self._label_batch([text], [question])[0]
+        return self._label_batch([text], [question], [score])[0]
 
     def label_many(
-        self, texts: Iterable[str], questions: Iterable[str | None] | None = None
+        self,
+        texts: Iterable[str],
+        questions: Iterable[str | None] | None = None,
+        scores: Iterable[float | None] | None = None,
     ) -> Iterator[Result]:
-        """Label texts as they come, in order, in bounded memory."""
-        asked = itertools.repeat(None) if questions is None else questions
-        pairs = zip(texts, asked, strict=questions is not None)
-        while chunk := list(itertools.islice(pairs, BATCH_SIZE)):
-            yield from self._label_batch([t for t, _ in chunk], [q for _, q in chunk])
+        """Label texts as they come, in order, in bounded memory.
+
+        Parameters
+        ----------
+        texts : iterable of str
+        questions : iterable of str or None, optional
+            As many as there are texts.
+        scores : iterable of float or None, optional
+            As many as there are texts.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer or more questions or scores than texts; it comes when the shorter
+            one runs out, and the last batch is then not labelled.
+        """
+        given = [values for values in (texts, questions, scores) if values is not None]
+        rows = zip(*given, strict=True)
+        while chunk := list(itertools.islice(rows, BATCH_SIZE)):
+            columns = [list(column) for column in zip(*chunk, strict=True)]
+            unknown = [None] * len(chunk)
+            yield from self._label_batch(
+                columns.pop(0),
+                columns.pop(0) if questions is not None else unknown,
+                columns.pop(0) if scores is not None else unknown,
+            )
 
     def label_frame(
-        self, frame: pd.DataFrame, *, text: str, question: str | None = None
+        self,
+        frame: pd.DataFrame,
+        *,
+        text: str,
+        question: str | None = None,
+        score: str | None = None,
     ) -> pd.DataFrame:
         """Return a copy of a frame with the columns of the table formats added.
 
@@ -146,6 +207,8 @@ class Labeler:
             Name of the column that holds the feedback; cells that are not text get no labels.
         question : str, optional
             Name of the column that holds the question.
+        score : str, optional
+            Name of the column that holds the customer's grade from 0 to 10.
 
         Raises
         ------
@@ -156,7 +219,7 @@ class Labeler:
 
         from druppel.output import keep_input_columns, table_columns, to_row
 
-        for column in filter(None, (text, question)):
+        for column in filter(None, (text, question, score)):
             if column not in frame.columns:
                 listed = ", ".join(map(str, frame.columns))
                 msg = f"No column {column!r}. The columns are: {listed}."
@@ -165,39 +228,53 @@ class Labeler:
         questions = None
         if question is not None:
             questions = [value if isinstance(value, str) else None for value in frame[question]]
+        scores = None
+        if score is not None:
+            scores = [parse_score(value, _HIGHEST) for value in frame[score]]
         taxonomy = self.model.taxonomy
+        labelled = self.label_many(texts, questions, scores)
         added = pd.DataFrame(
-            [to_row(result, taxonomy) for result in self.label_many(texts, questions)],
+            [to_row(result, taxonomy) for result in labelled],
             index=frame.index,
             columns=table_columns(taxonomy),
         )
         kept = keep_input_columns([str(c) for c in frame.columns], table_columns(taxonomy))
         return pd.concat([frame.set_axis(kept, axis=1), added], axis=1)
 
-    def explain(self, text: str, question: str | None = None, *, limit: int = 8) -> Explanation:
+    def explain(
+        self,
+        text: str,
+        question: str | None = None,
+        score: float | None = None,
+        *,
+        limit: int = 8,
+    ) -> Explanation:
         """Say why a text gets its labels.
 
         Parameters
         ----------
         text : str
         question : str, optional
+        score : float, optional
         limit : int, default=8
             Number of likeliest labels, and of terms for each.
         """
-        batch = Batch.cut([text], self._segmenter, [question])
-        result = self._label_batch([text], [question])[0]
+        batch = Batch.cut([text], self._segmenter, [question], [_valid_score(score)])
+        found = self.model.score(batch)
+        result = self._results(batch, found)[0]
         if not batch.clauses:
             return Explanation(result, (), (), {})
-        scores = self.model.score(batch)
         clauses = self.model.features.transform(batch).clauses
+        weights_of = self.model.sparse.labels.coef_
         terms = self.model.features.get_feature_names_out()
+        by_encoder = self._by_encoder(batch)
         names = self._space.names
-        probability, thresholds = scores.texts[0], self.model.thresholds
+        probability, thresholds = found.texts[0], self._thresholds
         candidates = []
         for column in np.argsort(-probability / thresholds, kind="stable")[:limit]:
-            best = int(scores.clauses[:, column].argmax())
+            best = int(found.clauses[:, column].argmax())
             row = clauses[best]
-            weights = row.data * self.model.labels.coef_[column, row.indices]
+            weights = row.data * weights_of[column, row.indices]
             order = np.argsort(-np.abs(weights), kind="stable")[:limit]
             candidates.append(
                 Candidate(
@@ -208,6 +285,9 @@ class Labeler:
                     terms=tuple(
                         (str(terms[row.indices[i]]), round(float(weights[i]), 3)) for i in order
                     ),
+                    encoder=None
+                    if by_encoder is None
+                    else round(float(by_encoder[best, column]), 4),
                 )
             )
         return Explanation(
@@ -215,24 +295,41 @@ class Labeler:
             segments=batch.segments[0],
             candidates=tuple(candidates),
             sentiments={
-                s: round(float(p), 4) for s, p in zip(SENTIMENTS, scores.sentiments[0], strict=True)
+                s: round(float(p), 4) for s, p in zip(SENTIMENTS, found.sentiments[0], strict=True)
             },
         )
 
-    def _label_batch(self, texts: list[str], questions: Sequence[str | None]) -> list[Result]:
-        batch = Batch.cut(texts, self._segmenter, questions)
-        scores = self.model.score(batch)
+    def _by_encoder(self, batch: Batch) -> np.ndarray | None:
+        """Probabilities of the clauses by the encoder alone."""
+        if self.model.encoder is None or self.model.dense is None:
+            return None
+        vectors = self.model.encoder.encode(batch)
+        return np.asarray(self.model.dense.labels.predict_proba(vectors.clauses))
+
+    def _label_batch(
+        self,
+        texts: list[str],
+        questions: Sequence[str | None],
+        scores: Sequence[float | None],
+    ) -> list[Result]:
+        known = [_valid_score(score) for score in scores]
+        batch = Batch.cut(texts, self._segmenter, questions, known)
+        return self._results(batch, self.model.score(batch))
+
+    def _results(self, batch: Batch, found: Probabilities) -> list[Result]:
         first = np.concatenate([[0], np.cumsum([len(cut) for cut in batch.segments])])
+        doubts = expected_errors(found.texts, self._usual_thresholds, found.sentiments, self._space)
         return [
             self._decide(
                 text,
                 batch.segments[i],
-                scores.texts[i],
-                scores.clauses[first[i] : first[i + 1]],
-                scores.sentiments[i],
-                float(scores.known[i]),
+                found.texts[i],
+                found.clauses[first[i] : first[i + 1]],
+                found.sentiments[i],
+                known=float(found.known[i]),
+                doubt=float(doubts[i]),
             )
-            for i, text in enumerate(texts)
+            for i, text in enumerate(batch.texts)
         ]
 
     def _decide(
@@ -242,7 +339,9 @@ class Labeler:
         probability: np.ndarray,
         clauses: np.ndarray,
         sentiment: np.ndarray,
+        *,
         known: float,
+        doubt: float,
     ) -> Result:
         """Turn one text's probabilities into its result."""
         language = detect_language(text, known)
@@ -260,24 +359,14 @@ class Labeler:
             aspects=tuple(aspects),
             signals=tuple(signals),
             language=language,
-            review=bool(
-                sentiment[best] < _UNSURE_SENTIMENT
-                or known < _MIN_KNOWN
-                or self._is_near_threshold(probability)
-            ),
+            review=known < _MIN_KNOWN or doubt >= self._doubt,
             model=self.model.title,
         )
-
-    def _is_near_threshold(self, probability: np.ndarray) -> bool:
-        """Whether a category was only just given, or only just not."""
-        columns = self._space.slices["category"]
-        distance = probability[columns] - self.model.thresholds[columns]
-        return bool((np.abs(distance) < _REVIEW_MARGIN).any())
 
     def _aspects(
         self, segments: tuple[Segment, ...], probability: np.ndarray, clauses: np.ndarray
     ) -> list[Aspect]:
-        space, thresholds = self._space, self.model.thresholds
+        space, thresholds = self._space, self._thresholds
         found: list[tuple[int, Aspect]] = []
         for c, category in enumerate(space.categories):
             leaves = [i for i, owner in enumerate(space.category_of_leaf) if owner == c]
@@ -315,13 +404,13 @@ class Labeler:
         if len(leaves) == 1:
             return [leaves[0]]
         columns = [self._space.leaf(leaf, polarity) for leaf in leaves]
-        margin = probability[columns] - self.model.thresholds[columns]
+        margin = probability[columns] - self._thresholds[columns]
         sure: list[int | None] = [leaf for leaf, m in zip(leaves, margin, strict=True) if m >= 0]
         if sure:
             return sure
         best = int(margin.argmax())
         column = columns[best]
-        if probability[column] >= _LEAF_SLACK * self.model.thresholds[column]:
+        if probability[column] >= _LEAF_SLACK * self._thresholds[column]:
             return [leaves[best]]
         return [None]
 
@@ -331,7 +420,7 @@ class Labeler:
         begin = self._space.slices["signal"].start
         signals = []
         for column, name in enumerate(self._space.signals, start=begin):
-            if probability[column] >= self.model.thresholds[column]:
+            if probability[column] >= self._thresholds[column]:
                 segment = segments[int(clauses[:, column].argmax())]
                 signals.append(
                     Signal(
@@ -343,3 +432,14 @@ class Labeler:
                     )
                 )
         return signals
+
+
+def _check_mode(mode: str) -> None:
+    if mode not in MODES:
+        msg = f"'mode' must be one of {', '.join(MODES)}, got {mode!r}."
+        raise InputError(msg)
+
+
+def _valid_score(score: float | None) -> float | None:
+    """Return a grade that lies on the scale; anything else counts as unknown."""
+    return score if score is not None and _LOWEST <= score <= _HIGHEST else None

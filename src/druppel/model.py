@@ -1,8 +1,8 @@
 """The scikit-learn estimators, and the bundle of them that makes a model.
 
-Two views of a text are scored by the same weights: the whole text and each of its clauses. A
-text's probability of a label is the mean of its own and of its strongest clause's; that clause
-is the evidence.
+The whole text and each of its clauses are scored by the same weights. A text's probability of
+a label is the mean of its own and of its strongest clause's; that clause is the evidence. In the
+profile with the encoder, what the words say and what the vectors say is averaged.
 """
 
 from __future__ import annotations
@@ -12,19 +12,29 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, logit
+import scipy.sparse as sp
+from scipy.special import expit, logit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
+from druppel.encoder import Encoder
 from druppel.features import Batch, FeatureMatrices, TextFeatures
 from druppel.result import POLARITIES
 from druppel.taxonomy import Taxonomy
 
 KINDS = ("leaf", "category", "signal")
 """The kinds of label, each with a calibration of its own."""
+
+PROFILES = ACCURATE, FAST = ("nauwkeurig", "snel")
+"""With the encoder, and with words and characters only."""
+
+MODES = ("ruim", "gebalanceerd", "streng")
+"""Operating points: recall of nine in ten, best F1, precision of nine in ten."""
+
+BALANCED = MODES[1]
 
 _TINY = 1e-6
 
@@ -235,8 +245,8 @@ class LabelSpace:
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Probabilities of a batch.
+class Probabilities:
+    """What a model thinks of a batch.
 
     Attributes
     ----------
@@ -278,6 +288,80 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class Decisions:
+    """How a profile's probabilities become labels.
+
+    Attributes
+    ----------
+    calibration : Calibration
+    thresholds : dict of str to ndarray of shape (n_labels,)
+        For each of `MODES`, the calibrated probability from which a label is given.
+    doubt : float
+        Expected number of wrong decisions (see `expected_errors`) from which a text is marked
+        for review.
+    """
+
+    calibration: Calibration
+    thresholds: dict[str, np.ndarray]
+    doubt: float
+
+
+@dataclass(frozen=True)
+class Heads:
+    """The regressions that sit on one view of the texts.
+
+    Attributes
+    ----------
+    labels : MultilabelLogistic
+        Over the columns of the `LabelSpace`.
+    sentiment : LogisticRegression
+        Over `SENTIMENTS`, in their order, as classes 0 to 3.
+    """
+
+    labels: MultilabelLogistic
+    sentiment: LogisticRegression
+
+
+@dataclass(frozen=True)
+class View:
+    """Probabilities by one pair of heads, of a batch's texts and clauses."""
+
+    texts: np.ndarray
+    clauses: np.ndarray
+    sentiments: np.ndarray
+
+    @classmethod
+    def of(cls, heads: Heads, texts: Any, clauses: Any) -> View:
+        """Apply heads to the features (or vectors) of texts and clauses."""
+        return cls(
+            texts=expit(_odds(heads.labels, texts)),
+            clauses=expit(_odds(heads.labels, clauses)),
+            sentiments=softmax(_odds(heads.sentiment, texts), axis=1),
+        )
+
+    def mean(self, other: View) -> View:
+        """Average with another view of the same batch."""
+        return View(
+            (self.texts + other.texts) / 2,
+            (self.clauses + other.clauses) / 2,
+            (self.sentiments + other.sentiments) / 2,
+        )
+
+
+def _odds(regression: MultilabelLogistic | LogisticRegression, X: Any) -> np.ndarray:
+    """Log-odds, each row's the same to the bit whatever the other rows are.
+
+    A product by BLAS rounds a row differently in other company, and a label that is just given
+    would come and go with it; a sparse product and `einsum` go row by row.
+    """
+    coef: Any = regression.coef_
+    if sp.issparse(X):
+        return np.asarray(X @ coef.T) + regression.intercept_
+    weights = np.ascontiguousarray(coef, dtype=X.dtype)
+    return np.asarray(np.einsum("ij,kj->ik", X, weights) + regression.intercept_)
+
+
+@dataclass(frozen=True)
 class Model:
     """Everything needed to label texts; made by `training`, kept by `store`.
 
@@ -286,69 +370,87 @@ class Model:
     name, version : str
     taxonomy : Taxonomy
     features : TextFeatures
-    labels : MultilabelLogistic
-        Over the columns of `space`.
-    sentiment : LogisticRegression
-        Over `SENTIMENTS`, in their order, as classes 0 to 3.
-    calibration : Calibration
-    thresholds : ndarray of shape (n_labels,)
-        Calibrated probability from which a label is given.
+    sparse : Heads
+        On the features.
+    encoder : Encoder or None
+        None for a model without, or opened with the profile ``snel``.
+    dense : Heads or None
+        On the encoder's vectors.
+    decisions : dict of str to Decisions
+        By profile.
     """
 
     name: str
     version: str
     taxonomy: Taxonomy
     features: TextFeatures
-    labels: MultilabelLogistic
-    sentiment: LogisticRegression
-    calibration: Calibration
-    thresholds: np.ndarray
+    sparse: Heads
+    encoder: Encoder | None
+    dense: Heads | None
+    decisions: dict[str, Decisions]
 
     @property
     def title(self) -> str:
         """Name and version, as results bear it."""
         return f"{self.name} {self.version}"
 
+    @property
+    def profile(self) -> str:
+        """The one of `PROFILES` by which this model scores."""
+        return FAST if self.encoder is None else ACCURATE
+
     @cached_property
     def space(self) -> LabelSpace:
         """Layout of the labels."""
         return LabelSpace.of(self.taxonomy)
 
-    def score(self, batch: Batch) -> Scores:
+    def thresholds(self, mode: str = BALANCED) -> np.ndarray:
+        """Probability from which each label is given, of shape (n_labels,)."""
+        return self.decisions[self.profile].thresholds[mode]
+
+    def view(self, batch: Batch, matrices: FeatureMatrices) -> View:
+        """Return the uncalibrated probabilities of a batch: the mean of words and vectors."""
+        view = View.of(self.sparse, matrices.texts, matrices.clauses)
+        if self.encoder is None or self.dense is None:  # a model has both or neither
+            return view
+        vectors = self.encoder.encode(batch)
+        return view.mean(View.of(self.dense, vectors.texts, vectors.clauses))
+
+    def score(self, batch: Batch) -> Probabilities:
         """Return the probabilities of every label for a batch of texts."""
         matrices = self.features.transform(batch)
-        raw, by_clause = score_labels(self.labels, self.space, matrices, batch.owner)
-        return Scores(
-            texts=self.calibration.apply(raw, self.space),
-            clauses=by_clause,
-            sentiments=self.sentiment.predict_proba(matrices.texts),
+        view = self.view(batch, matrices)
+        raw = combine(view, self.space, batch.owner)
+        return Probabilities(
+            texts=self.decisions[self.profile].calibration.apply(raw, self.space),
+            clauses=view.clauses,
+            sentiments=view.sentiments,
             known=matrices.known,
         )
 
 
-def score_labels(
-    classifier: MultilabelLogistic,
-    space: LabelSpace,
-    matrices: FeatureMatrices,
-    owner: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
+def combine(view: View, space: LabelSpace, owner: np.ndarray) -> np.ndarray:
     """Combine what text, clauses, leaves and categories say into one probability a label.
 
     A label's probability is the mean of the text's own and of its strongest clause's. A
     category then is the mean of its own and of its strongest leaf's; a leaf is the geometric
     mean of its own and its category's, so that a leaf is not sure where its category is not.
 
+    Parameters
+    ----------
+    view : View
+    space : LabelSpace
+    owner : ndarray of shape (n_clauses,)
+        Row of the text that each clause belongs to.
+
     Returns
     -------
-    by_text : ndarray of shape (n_texts, n_labels)
+    ndarray of shape (n_texts, n_labels)
         Not yet calibrated.
-    by_clause : ndarray of shape (n_clauses, n_labels)
     """
-    by_text = classifier.predict_proba(matrices.texts)
-    by_clause = classifier.predict_proba(matrices.clauses) if len(owner) else by_text[:0]
-    strongest = np.zeros_like(by_text)
-    np.maximum.at(strongest, owner, by_clause)
-    combined = (by_text + strongest) / 2
+    strongest = np.zeros_like(view.texts)
+    np.maximum.at(strongest, owner, view.clauses)
+    combined = (view.texts + strongest) / 2
     n_texts, n_polarities = len(combined), len(POLARITIES)
     leaf_view = combined[:, space.slices["leaf"]].reshape(n_texts, -1, n_polarities)
     category_view = combined[:, space.slices["category"]].reshape(n_texts, -1, n_polarities)
@@ -364,4 +466,26 @@ def score_labels(
     leaf = np.sqrt(leaf_view * category[:, of_leaf])
     combined[:, space.slices["leaf"]] = leaf.reshape(n_texts, -1)
     combined[:, space.slices["category"]] = category.reshape(n_texts, -1)
-    return combined, by_clause
+    return combined
+
+
+def expected_errors(
+    probability: np.ndarray, thresholds: np.ndarray, sentiments: np.ndarray, space: LabelSpace
+) -> np.ndarray:
+    """Expected number of wrong categories of each text, plus the doubt about its sentiment.
+
+    A category that is given is wrong with one minus its probability, and one that is not given
+    with its probability.
+
+    Parameters
+    ----------
+    probability : ndarray of shape (n_texts, n_labels)
+        Calibrated.
+    thresholds : ndarray of shape (n_labels,)
+    sentiments : ndarray of shape (n_texts, 4)
+    space : LabelSpace
+    """
+    columns = space.slices["category"]
+    p = probability[:, columns]
+    wrong = np.where(p >= thresholds[columns], 1 - p, p)
+    return wrong.sum(axis=1) + 1 - sentiments.max(axis=1)

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
 
@@ -48,6 +49,8 @@ _NO_DELIMITER = "\x1f"  # one column: no character of the text divides cells
 _EXCEL_CELL = 32_767
 _EXCEL_ROWS = 1_048_576
 _EXCEL_NUMBER = 10**15  # a cell keeps fifteen digits; a longer number stays whole as text
+_TEN = 10  # the best grade
+_GRADE = re.compile(r"\d{1,3}(?:[.,]\d+)?")
 _SAMPLE_ROWS = 200
 _TEXT_NAMES = re.compile(
     r"antwoord|tekst|text|opmerking|toelichting|feedback|review|bericht|comment|klacht|reactie"
@@ -185,6 +188,32 @@ def find_text_column(table: Table, name: str | None) -> str:
             return candidates[0]
     msg = f"Which column holds the feedback? Name it with --text-column. The columns are: {names}."
     raise InputError(msg)
+
+
+def parse_score(cell: object, scale: float) -> float | None:
+    """Return a cell's number on a scale from 0 to 10; None where it holds no such number.
+
+    Parameters
+    ----------
+    cell : object
+        A number, or text such as ``"7,5"``.
+    scale : float
+        The best score that a customer could give.
+
+    Examples
+    --------
+    >>> parse_score("7,5", 10), parse_score(4, 5), parse_score("n.v.t.", 10)
+    (7.5, 8.0, None)
+    """
+    if isinstance(cell, bool) or not isinstance(cell, int | float | str | Decimal):
+        return None
+    if isinstance(cell, str) and not _GRADE.fullmatch(cell.strip()):
+        return None
+    try:
+        value = float(cell.strip().replace(",", ".") if isinstance(cell, str) else cell)
+    except (ValueError, OverflowError):
+        return None
+    return value * _TEN / scale if 0 <= value <= scale else None
 
 
 def listed(columns: Sequence[str]) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
+from functools import cached_property
+from math import ceil
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -21,25 +22,44 @@ from joblib import Parallel, cpu_count, delayed
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
-from druppel.corpus import LabelledText, digest, groups, read_corpus
+from druppel.cases import Case, read_cases, run_cases
+from druppel.corpus import LabelledText, digest, groups, read_corpus, text_digest
+from druppel.encoder import Encoder, Vectors
 from druppel.errors import ConfigError
-from druppel.evaluation import Evaluation, calibration_error, evaluate
-from druppel.features import Batch, FeatureMatrices, TextFeatures
+from druppel.evaluation import (
+    Evaluation,
+    ProfileFigures,
+    calibration_error,
+    evaluate,
+    review_curve,
+)
+from druppel.features import Batch, TextFeatures
 from druppel.labeler import Labeler
 from druppel.model import (
+    ACCURATE,
+    BALANCED,
+    FAST,
     KINDS,
+    MODES,
     Calibration,
+    Decisions,
+    Heads,
     LabelSpace,
     Model,
     MultilabelLogistic,
-    score_labels,
+    View,
+    combine,
+    expected_errors,
 )
+from druppel.model_card import model_card
 from druppel.result import POLARITIES, SENTIMENTS
-from druppel.segment import Segmenter
-from druppel.store import load_model, save_model
+from druppel.segment import Segment, Segmenter
+from druppel.store import load_encoder, load_model, save_model
 from druppel.taxonomy import Taxonomy
 
 Progress = Callable[[str], None]
+
+_PARTS = ("texts", "clauses", "sentiments")
 
 # A clause bears an aspect when at least this share of the clause lies in the evidence, or at
 # least this share of the evidence in the clause.
@@ -48,6 +68,11 @@ _EVIDENCE_SHARE = 0.4
 _MAX_C = 10_000.0
 _NEVER = -30.0  # log-odds of a sentiment that no training text has
 _THRESHOLDS = np.round(np.arange(0.06, 0.81, 0.02), 2)
+_ALL_THRESHOLDS = np.round(np.arange(0.01, 1.0, 0.01), 2)
+_GENEROUS_RECALL = _STRICT_PRECISION = 0.9
+# Fewer texts that the encoder has not seen are too few to set thresholds by.
+_MIN_UNSEEN = 300
+_MOSTLY = 0.5
 
 
 @dataclass(frozen=True)
@@ -63,6 +88,10 @@ class Config:
     taxonomy : Path
     corpus : Path
         A JSONL file or a folder of them.
+    encoder : Path or None
+        Folder with an encoder, such as that of another model; written as ``""`` for none.
+    cases : Path or None
+        Challenge cases to report in the model card; written as ``""`` for none.
     group_by_author : bool
         Keep all texts of one author on the same side of every split.
     test_share : float
@@ -74,9 +103,13 @@ class Config:
     min_texts, max_words, max_chars : int
         See `TextFeatures`.
     aspect_c, signal_c, sentiment_c : float
-        Inverse penalties of the three kinds of regression.
+        Inverse penalties of the three kinds of regression on words and characters.
+    dense_c : float
+        Inverse penalty of the regressions on the encoder's vectors.
     min_positives : int
         Labels with fewer examples are not learned.
+    review_share : float
+        Share of the texts that are marked for review: those with the most doubt.
     threshold_shrinkage : float
         Number of examples at which a label's own threshold weighs as much as the one of its
         kind; small labels follow their kind.
@@ -87,6 +120,8 @@ class Config:
     output: Path
     taxonomy: Path
     corpus: Path
+    encoder: Path | None
+    cases: Path | None
     group_by_author: bool
     test_share: float
     folds: int
@@ -99,7 +134,9 @@ class Config:
     aspect_c: float
     signal_c: float
     sentiment_c: float
+    dense_c: float
     min_positives: int
+    review_share: float
     threshold_shrinkage: float
     source: str
 
@@ -147,6 +184,8 @@ class Config:
             "aspect_c": (0 < self.aspect_c <= _MAX_C, f"above 0 and at most {_MAX_C:g}"),
             "signal_c": (0 < self.signal_c <= _MAX_C, f"above 0 and at most {_MAX_C:g}"),
             "sentiment_c": (0 < self.sentiment_c <= _MAX_C, f"above 0 and at most {_MAX_C:g}"),
+            "dense_c": (0 < self.dense_c <= _MAX_C, f"above 0 and at most {_MAX_C:g}"),
+            "review_share": (0 <= self.review_share < 1, "at least 0 and below 1"),
             "min_texts": (self.min_texts >= 1, "at least 1"),
             "max_words": (self.max_words >= 1, "at least 1"),
             "max_chars": (self.max_chars >= 1, "at least 1"),
@@ -163,7 +202,9 @@ class Config:
 
 def _config_value(path: Path, key: str, value: Any, hint: Any) -> Any:
     """Check a value's type, and resolve paths against the configuration's folder."""
-    if hint is Path and isinstance(value, str):
+    if hint == Path | None and value == "":
+        return None
+    if hint in (Path, Path | None) and isinstance(value, str):
         return (path.parent / value).resolve()
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
@@ -200,22 +241,30 @@ def train(config: Config, *, force: bool = False, progress: Progress = lambda _:
     Raises
     ------
     CorpusError, TaxonomyError, ConfigError, ModelError
-        If corpus, taxonomy or output folder cannot be used.
+        If corpus, cases, taxonomy, encoder or output folder cannot be used.
     """
     taxonomy = Taxonomy.load(config.taxonomy)
     texts = read_corpus(config.corpus, taxonomy)
     if config.output.exists() and not force:
         msg = f"{config.output}: exists already. Choose another output, or use --force."
         raise ConfigError(msg)
-    for source in (config.taxonomy, config.corpus):
-        if config.output == source or config.output in source.parents:
+    cases = [] if config.cases is None else read_cases(config.cases, taxonomy)
+    encoder = None if config.encoder is None else load_encoder(config.encoder)
+    for source in (config.taxonomy, config.corpus, config.cases):
+        if source is not None and (config.output == source or config.output in source.parents):
             msg = f"{config.output}: holds {source.name}; choose another output."
             raise ConfigError(msg)
     progress(f"{len(texts)} texts read")
-    grouped = texts if config.group_by_author else _without_authors(texts)
-    group = groups(grouped)
-    test = _choose_test(grouped, group, config)
-    train_rows, test_rows = np.flatnonzero(~test), np.flatnonzero(test)
+    seen = _seen(texts, encoder)
+    group, test = split(texts, config, config.test_share, seen)
+    if not test.any() or test.all():
+        msg = (
+            f"{config.corpus}: cannot hold out {config.test_share:.0%}: {group.max() + 1} "
+            "independent groups of texts. Add texts, or set group_by_author = false."
+        )
+        raise ConfigError(msg)
+    # A held-out author's "top!" may stand in a text that the encoder has seen.
+    train_rows, test_rows = np.flatnonzero(~test), np.flatnonzero(test & ~seen)
     n_groups = len(set(group[train_rows].tolist()))
     if n_groups < config.folds:
         msg = (
@@ -228,32 +277,59 @@ def train(config: Config, *, force: bool = False, progress: Progress = lambda _:
     segmenter = Segmenter()
     space = LabelSpace.of(taxonomy)
     rows = _Rows.of([texts[i] for i in train_rows], space, segmenter)
+    vectors = None
+    if encoder is not None:
+        progress("reading the texts with the encoder")
+        vectors = encoder.encode(rows.batch)
     splits = list(GroupKFold(config.folds).split(train_rows, groups=group[train_rows]))
-    raw = np.zeros((len(train_rows), len(space.names)))
     # Whole fits run side by side, each in a process of its own: the outcome of a fit cannot
     # depend on its neighbours.
-    jobs = [delayed(_score_held_out)(rows, space, config, *split) for split in splits]
-    jobs.append(delayed(_fit)(rows, config))
+    jobs = [delayed(_view_held_out)(rows, vectors, config, *split) for split in splits]
+    jobs.append(delayed(_fit)(rows, vectors, config))
     outcomes = Parallel(n_jobs=min(cpu_count(), len(jobs)), return_as="generator")(jobs)
-    for number, (_, held_out) in enumerate(splits, start=1):
-        raw[held_out] = next(outcomes)
+    by_fold: list[dict[str, View]] = []
+    for number in range(1, config.folds + 1):
+        by_fold.append(next(outcomes))
         progress(f"cross-validation {number} of {config.folds} done")
-    calibration = _calibrate(raw, rows.text_labels, space)
-    calibrated = calibration.apply(raw, space)
-    thresholds = _choose_thresholds(calibrated, rows.text_labels, space, config)
     fitted: _Fitted = next(outcomes)
+    held_out = np.concatenate([rows_out for _, rows_out in splits])
+    decisions = {}
+    for profile in by_fold[0]:
+        view = View(*(np.vstack([getattr(v[profile], part) for v in by_fold]) for part in _PARTS))
+        part = rows.subset(held_out)
+        if profile == ACCURATE and encoder is not None:
+            fresh = ~seen[train_rows][held_out]
+            if fresh.sum() >= _MIN_UNSEEN:
+                view, part = _only(view, part, fresh)
+            else:
+                progress("too few texts that the encoder has not seen: calibrated on all")
+        decisions[profile] = _decide(view, part, space, config)
     model = Model(
         name=config.name,
         version=config.version,
         taxonomy=taxonomy,
         features=fitted.features,
-        labels=fitted.labels,
-        sentiment=fitted.sentiment,
-        calibration=calibration,
-        thresholds=thresholds,
+        sparse=fitted.sparse,
+        encoder=encoder,
+        dense=fitted.dense,
+        decisions=decisions,
     )
     progress("evaluation")
-    return _write(model, texts, train_rows, test_rows, config, force=force)
+    return _write(model, texts, train_rows, test_rows, cases, config, force=force)
+
+
+def _seen(texts: Sequence[LabelledText], encoder: Encoder | None) -> np.ndarray:
+    """Mark the texts that the encoder was fine-tuned on; it knows their labels too well."""
+    if encoder is None:
+        return np.zeros(len(texts), dtype=bool)
+    return np.array([text_digest(text.text) in encoder.seen for text in texts])
+
+
+def _only(view: View, rows: _Rows, kept: np.ndarray) -> tuple[View, _Rows]:
+    """Keep some of the texts."""
+    clauses = kept[rows.batch.owner]
+    part = View(view.texts[kept], view.clauses[clauses], view.sentiments[kept])
+    return part, rows.subset(np.flatnonzero(kept))
 
 
 def _write(
@@ -261,6 +337,7 @@ def _write(
     texts: Sequence[LabelledText],
     train_rows: np.ndarray,
     test_rows: np.ndarray,
+    demanded: Sequence[Case],
     config: Config,
     *,
     force: bool,
@@ -275,28 +352,51 @@ def _write(
     staging = config.output.with_name(f".{config.output.name}.staging")
     save_model(model, staging, files, force=True)
     try:
-        labeler = Labeler(load_model(staging))
-        batch = Batch.cut([t.text for t in held_out], Segmenter(), [t.question for t in held_out])
-        scores = labeler.model.score(batch).texts
-        results = list(labeler.label_many(batch.texts, batch.questions))
-        evaluation = evaluate(held_out, results, model.taxonomy, random_state=config.random_state)
-        columns = model.space.slices["category"]
-        truth = _text_labels(held_out, model.space)
+        batch = _cut(held_out, Segmenter())
+        profiles, cases = {}, {}
+        for profile in model.decisions:
+            written = load_model(staging, profile)
+            profiles[profile] = _measure(written, held_out, batch, config)
+            if demanded:
+                cases[profile] = run_cases(demanded, Labeler(written))
+        main = profiles.get(ACCURATE, profiles[FAST])
         metrics = {
-            "held_out": evaluation.to_dict(),
-            "calibration_error": calibration_error(scores[:, columns], truth[:, columns]),
+            "profiles": {name: figures.to_dict() for name, figures in profiles.items()},
+            "cases": {name: report.to_dict() for name, report in cases.items()},
             "n_train": len(train_rows),
             "n_test": len(test_rows),
+            "n_seen_by_encoder": int(_seen(texts, model.encoder).sum()),
             "test_ids": [t.id for t in held_out],
             "corpus_sha256": digest(texts),
             "taxonomy_sha256": model.taxonomy.digest,
         }
         files["metrics.json"] = json.dumps(metrics, indent=1, ensure_ascii=False) + "\n"
-        files["README.md"] = _model_card(model, texts, evaluation, metrics)
+        files["README.md"] = model_card(model, texts, profiles, cases, metrics)
         save_model(model, config.output, files, force=force)
     finally:
         _remove(staging)
-    return Trained(config.output, evaluation, len(train_rows), len(test_rows))
+    return Trained(config.output, main.modes[BALANCED], len(train_rows), len(test_rows))
+
+
+def _measure(
+    model: Model, gold: Sequence[LabelledText], batch: Batch, config: Config
+) -> ProfileFigures:
+    """Figures of one profile in every mode, with its calibration and its review curve."""
+    found = model.score(batch)
+    columns = model.space.slices["category"]
+    truth = _text_labels(gold, model.space)
+    modes = {}
+    for mode in MODES:
+        results = list(Labeler(model, mode).label_many(batch.texts, batch.questions, batch.scores))
+        modes[mode] = evaluate(gold, results, model.taxonomy, random_state=config.random_state)
+        if mode == BALANCED:
+            usual = results
+    doubts = expected_errors(found.texts, model.thresholds(), found.sentiments, model.space)
+    return ProfileFigures(
+        modes=modes,
+        calibration_error=calibration_error(found.texts[:, columns], truth[:, columns]),
+        review_curve=review_curve(gold, usual, doubts, model.taxonomy),
+    )
 
 
 def _remove(folder: Path) -> None:
@@ -309,36 +409,74 @@ def _remove(folder: Path) -> None:
 # --- the split ----------------------------------------------------------------------------
 
 
-def _without_authors(texts: Sequence[LabelledText]) -> list[LabelledText]:
-    return [replace(text, author=None) for text in texts]
+def split(
+    texts: Sequence[LabelledText],
+    config: Config,
+    share: float,
+    barred: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Number the independent groups of a corpus, and hold out a share of the texts.
+
+    Parameters
+    ----------
+    texts : sequence of LabelledText
+    config : Config
+    share : float
+    barred : ndarray of bool of shape (n_texts,), optional
+        See `hold_out`.
+
+    Returns
+    -------
+    group : ndarray of int of shape (n_texts,)
+    held_out : ndarray of bool of shape (n_texts,)
+    """
+    if not config.group_by_author:
+        texts = [replace(text, author=None) for text in texts]
+    group = groups(texts)
+    return group, hold_out(texts, group, share, config.random_state, barred)
 
 
-def _choose_test(texts: Sequence[LabelledText], group: np.ndarray, config: Config) -> np.ndarray:
-    """Hold out whole groups until the share is reached.
+def hold_out(
+    texts: Sequence[LabelledText],
+    group: np.ndarray,
+    share: float,
+    random_state: int,
+    barred: np.ndarray | None = None,
+) -> np.ndarray:
+    """Mark whole groups until a share of the texts is reached.
 
     The order of the groups follows from a hash of their first text's author (or id), not from
     their number: texts of new authors do not reshuffle who is held out.
+
+    Parameters
+    ----------
+    texts : sequence of LabelledText
+    group : ndarray of shape (n_texts,)
+        As `groups` numbers them.
+    share : float
+    random_state : int
+    barred : ndarray of bool of shape (n_texts,), optional
+        Groups mostly of such texts are never held out: those that an encoder was fine-tuned on.
+
+    Returns
+    -------
+    ndarray of bool of shape (n_texts,)
     """
     first = [int(np.flatnonzero(group == g)[0]) for g in range(group.max() + 1)]
     names = [texts[i].author or texts[i].id for i in first]
-    order = sorted(range(len(names)), key=lambda g: _hash(names[g], config.random_state))
+    order = sorted(range(len(names)), key=lambda g: _hash(names[g], random_state))
     sizes = np.bincount(group)
-    wanted = config.test_share * len(group)
+    wanted = share * len(group)
     held_out: list[int] = []
     count = 0
     for candidate in order:
+        if barred is not None and barred[group == candidate].mean() > _MOSTLY:
+            continue
         # A group that would overshoot by more than it fills is left for training.
         if count + sizes[candidate] / 2 <= wanted:
             held_out.append(candidate)
             count += sizes[candidate]
-    test = np.isin(group, held_out)
-    if not test.any() or test.all():
-        msg = (
-            f"{config.corpus}: cannot hold out {config.test_share:.0%}: {len(sizes)} independent "
-            "groups of texts. Add texts, or set group_by_author = false."
-        )
-        raise ConfigError(msg)
-    return test
+    return np.isin(group, held_out)
 
 
 def _hash(name: str, random_state: int) -> str:
@@ -359,7 +497,7 @@ class _Rows:
 
     @classmethod
     def of(cls, texts: Sequence[LabelledText], space: LabelSpace, segmenter: Segmenter) -> _Rows:
-        batch = Batch.cut([t.text for t in texts], segmenter, [t.question for t in texts])
+        batch = _cut(texts, segmenter)
         return cls(
             batch=batch,
             text_labels=_text_labels(texts, space),
@@ -367,26 +505,45 @@ class _Rows:
             sentiments=np.array([SENTIMENTS.index(t.sentiment) for t in texts]),
         )
 
+    @cached_property
+    def first_clause(self) -> np.ndarray:
+        """Number of each text's first clause, and behind the last text the number of all."""
+        return np.concatenate([[0], np.cumsum([len(cut) for cut in self.batch.segments])])
+
+    def clauses_of(self, rows: np.ndarray) -> np.ndarray:
+        """Numbers of the clauses of some texts, in the order of the texts."""
+        first = self.first_clause
+        parts = [np.arange(first[i], first[i + 1]) for i in rows]
+        return np.concatenate(parts) if parts else np.array([], dtype=int)
+
     def subset(self, rows: np.ndarray) -> _Rows:
         batch = Batch(
             texts=[self.batch.texts[i] for i in rows],
             questions=[self.batch.questions[i] for i in rows],
+            scores=[self.batch.scores[i] for i in rows],
             segments=[self.batch.segments[i] for i in rows],
         )
-        first = np.concatenate([[0], np.cumsum([len(cut) for cut in self.batch.segments])])
-        clauses = [np.arange(first[i], first[i + 1]) for i in rows]
-        kept = np.concatenate(clauses) if clauses else np.array([], dtype=int)
-        return _Rows(batch, self.text_labels[rows], self.clause_labels[kept], self.sentiments[rows])
+        clauses = self.clause_labels[self.clauses_of(rows)]
+        return _Rows(batch, self.text_labels[rows], clauses, self.sentiments[rows])
+
+
+def _cut(texts: Sequence[LabelledText], segmenter: Segmenter) -> Batch:
+    return Batch.cut(
+        [t.text for t in texts],
+        segmenter,
+        [t.question for t in texts],
+        [t.score for t in texts],
+    )
 
 
 @dataclass(frozen=True)
 class _Fitted:
     features: TextFeatures
-    labels: MultilabelLogistic
-    sentiment: LogisticRegression
+    sparse: Heads
+    dense: Heads | None
 
 
-def _fit(rows: _Rows, config: Config) -> _Fitted:
+def _fit(rows: _Rows, vectors: Vectors | None, config: Config) -> _Fitted:
     features = TextFeatures(
         word_ngrams=config.word_ngrams,
         char_ngrams=config.char_ngrams,
@@ -403,18 +560,43 @@ def _fit(rows: _Rows, config: Config) -> _Fitted:
         )
         raise ConfigError(msg) from None
     matrices = features.transform(rows.batch)
-    sentiment = _fit_sentiment(matrices.texts, rows.sentiments, config)
-    return _Fitted(features, _fit_labels(rows, matrices, config), sentiment)
+    sparse = Heads(
+        _fit_labels(rows, matrices.texts, matrices.clauses, config),
+        _fit_sentiment(matrices.texts, rows.sentiments, config.sentiment_c, config),
+    )
+    dense = None
+    if vectors is not None:
+        dense = Heads(
+            _fit_labels(rows, vectors.texts, vectors.clauses, config, dense=True),
+            _fit_sentiment(vectors.texts, rows.sentiments, config.dense_c, config),
+        )
+    return _Fitted(features, sparse, dense)
 
 
-def _fit_sentiment(X: sp.csr_matrix, y: np.ndarray, config: Config) -> LogisticRegression:
+def _view_held_out(
+    rows: _Rows,
+    vectors: Vectors | None,
+    config: Config,
+    fit_on: np.ndarray,
+    held_out: np.ndarray,
+) -> dict[str, View]:
+    """Fit on one part and return, by profile, the uncalibrated probabilities of the other."""
+    inside = vectors and Vectors(vectors.texts[fit_on], vectors.clauses[rows.clauses_of(fit_on)])
+    fitted = _fit(rows.subset(fit_on), inside, config)
+    matrices = fitted.features.transform(rows.subset(held_out).batch)
+    views = {FAST: View.of(fitted.sparse, matrices.texts, matrices.clauses)}
+    if vectors is not None and fitted.dense is not None:
+        outside = vectors.texts[held_out], vectors.clauses[rows.clauses_of(held_out)]
+        views[ACCURATE] = views[FAST].mean(View.of(fitted.dense, *outside))
+    return views
+
+
+def _fit_sentiment(X: Any, y: np.ndarray, C: float, config: Config) -> LogisticRegression:
     """Fit a regression over all of `SENTIMENTS`, also where the corpus lacks some of them."""
     seen = np.unique(y)
     coef = np.zeros((len(SENTIMENTS), X.shape[1]))
     intercept = np.full(len(SENTIMENTS), _NEVER)
-    regression = LogisticRegression(
-        C=config.sentiment_c, max_iter=500, random_state=config.random_state
-    )
+    regression = LogisticRegression(C=C, max_iter=500, random_state=config.random_state)
     if len(seen) == 1:
         intercept[seen] = 0.0
     else:
@@ -429,18 +611,9 @@ def _fit_sentiment(X: sp.csr_matrix, y: np.ndarray, config: Config) -> LogisticR
     return regression
 
 
-def _score_held_out(
-    rows: _Rows, space: LabelSpace, config: Config, fit_on: np.ndarray, held_out: np.ndarray
-) -> np.ndarray:
-    """Fit on one part and return the uncalibrated probabilities of the other."""
-    fitted = _fit(rows.subset(fit_on), config)
-    part = rows.subset(held_out)
-    matrices = fitted.features.transform(part.batch)
-    by_text, _ = score_labels(fitted.labels, space, matrices, part.batch.owner)
-    return by_text
-
-
-def _fit_labels(rows: _Rows, matrices: FeatureMatrices, config: Config) -> MultilabelLogistic:
+def _fit_labels(
+    rows: _Rows, texts: Any, clauses: Any, config: Config, *, dense: bool = False
+) -> MultilabelLogistic:
     """Fit aspects on texts and clauses, signals on texts only, and join their weights.
 
     A text of one clause is its clause, so only the clauses of longer texts add rows. Signals
@@ -450,19 +623,22 @@ def _fit_labels(rows: _Rows, matrices: FeatureMatrices, config: Config) -> Multi
     n_aspects = rows.clause_labels.shape[1]
     n_clauses = np.array([len(cut) for cut in rows.batch.segments])
     several = n_clauses[rows.batch.owner] > 1
-    X = sp.vstack([matrices.texts, matrices.clauses[several]], format="csr")
+    parts = [texts, clauses[several]]
+    X: Any = np.vstack(parts) if dense else sp.vstack(parts, format="csr")
     Y = np.vstack([rows.text_labels[:, :n_aspects], rows.clause_labels[several]])
     aspects = MultilabelLogistic(
-        C=config.aspect_c, min_positives=config.min_positives, random_state=config.random_state
+        C=config.dense_c if dense else config.aspect_c,
+        min_positives=config.min_positives,
+        random_state=config.random_state,
     ).fit_indicator(X, Y)
     if not n_signals:
         return aspects
     signals = MultilabelLogistic(
-        C=config.signal_c,
-        balanced=True,
+        C=config.dense_c if dense else config.signal_c,
+        balanced=not dense,
         min_positives=config.min_positives,
         random_state=config.random_state,
-    ).fit_indicator(matrices.texts, rows.text_labels[:, n_aspects:])
+    ).fit_indicator(texts, rows.text_labels[:, n_aspects:])
     aspects.coef_ = np.vstack([aspects.coef_, signals.coef_])
     aspects.intercept_ = np.concatenate([aspects.intercept_, signals.intercept_])
     aspects.classes_ = np.arange(len(aspects.coef_))
@@ -475,7 +651,7 @@ def _text_labels(texts: Sequence[LabelledText], space: LabelSpace) -> np.ndarray
     begin = space.slices["signal"].start
     for i, text in enumerate(texts):
         for aspect in text.aspects:
-            labels[i, _columns(aspect.leaf, aspect.polarity, space)] = 1
+            labels[i, aspect_columns(aspect.leaf, aspect.polarity, space)] = 1
         for signal in text.signals:
             labels[i, begin + space.signals.index(signal)] = 1
     return labels
@@ -491,18 +667,25 @@ def _clause_labels(texts: Sequence[LabelledText], batch: Batch, space: LabelSpac
             if aspect.evidence is not None:
                 start = text.text.index(aspect.evidence)
                 end = start + len(aspect.evidence)
-            columns = _columns(aspect.leaf, aspect.polarity, space)
+            columns = aspect_columns(aspect.leaf, aspect.polarity, space)
             for offset, segment in enumerate(cut):
-                shared = min(end, segment.end) - max(start, segment.start)
-                if shared >= _CLAUSE_SHARE * (segment.end - segment.start) or (
-                    shared >= _EVIDENCE_SHARE * (end - start)
-                ):
+                if bears(segment, start, end):
                     labels[row + offset, columns] = 1
         row += len(cut)
     return labels
 
 
-def _columns(leaf: str, polarity: str, space: LabelSpace) -> list[int]:
+def bears(segment: Segment, start: int, end: int) -> bool:
+    """Whether evidence at ``[start, end)`` of a text makes its clause `segment` bear the aspect."""
+    shared = min(end, segment.end) - max(start, segment.start)
+    return shared > 0 and (
+        shared >= _CLAUSE_SHARE * (segment.end - segment.start)
+        or shared >= _EVIDENCE_SHARE * (end - start)
+    )
+
+
+def aspect_columns(leaf: str, polarity: str, space: LabelSpace) -> list[int]:
+    """Columns that an aspect sets: its leaf's and its category's."""
     number, p = space.leaves.index(leaf), POLARITIES.index(polarity)
     return [space.leaf(number, p), space.category(space.category_of_leaf[number], p)]
 
@@ -531,14 +714,33 @@ def _logit(probability: np.ndarray) -> np.ndarray:
     return np.asarray(np.log(clipped / (1 - clipped)))
 
 
+def _decide(view: View, rows: _Rows, space: LabelSpace, config: Config) -> Decisions:
+    """Calibrate held-out probabilities, and set thresholds and the doubt that asks review."""
+    raw = combine(view, space, rows.batch.owner)
+    calibration = _calibrate(raw, rows.text_labels, space)
+    calibrated = calibration.apply(raw, space)
+    thresholds = {
+        mode: _choose_thresholds(calibrated, rows.text_labels, space, config, mode)
+        for mode in MODES
+    }
+    # What is given strictly is given in every mode, whatever a label's own best threshold is.
+    generous, strict = MODES[0], MODES[2]
+    thresholds[generous] = np.minimum(thresholds[generous], thresholds[BALANCED])
+    thresholds[strict] = np.maximum(thresholds[strict], thresholds[BALANCED])
+    doubts = expected_errors(calibrated, thresholds[BALANCED], view.sentiments, space)
+    doubt = float(np.quantile(doubts, 1 - config.review_share))
+    return Decisions(calibration, thresholds, round(doubt, 4))
+
+
 def _choose_thresholds(
-    calibrated: np.ndarray, truth: np.ndarray, space: LabelSpace, config: Config
+    calibrated: np.ndarray, truth: np.ndarray, space: LabelSpace, config: Config, mode: str
 ) -> np.ndarray:
-    """Best-F1 threshold of each label, drawn towards that of its kind and polarity.
+    """Threshold of each label, drawn towards that of its kind and polarity.
 
     Thresholds tuned on few examples overfit; a label with `threshold_shrinkage` examples goes
-    half-way.
+    half-way. Outside the balanced mode a label follows its kind altogether.
     """
+    choose = {MODES[0]: generous_threshold, BALANCED: _best_threshold, MODES[2]: strict_threshold}
     thresholds = np.full(truth.shape[1], 0.5)
     kinds: dict[tuple[str, str], list[int]] = {}
     for column, name in enumerate(space.names):
@@ -546,10 +748,10 @@ def _choose_thresholds(
         polarity = rest.partition(":")[2]
         kinds.setdefault((kind, polarity), []).append(column)
     for columns in kinds.values():
-        common = _best_threshold(calibrated[:, columns], truth[:, columns])
+        common = choose[mode](calibrated[:, columns], truth[:, columns])
         for column in columns:
-            own = _best_threshold(calibrated[:, [column]], truth[:, [column]])
-            n = truth[:, column].sum()
+            n = truth[:, column].sum() if mode == BALANCED else 0
+            own = _best_threshold(calibrated[:, [column]], truth[:, [column]]) if n else common
             weight = n / (n + config.threshold_shrinkage) if n else 0.0
             thresholds[column] = round(weight * own + (1 - weight) * common, 4)
     return thresholds
@@ -566,68 +768,27 @@ def _best_threshold(probability: np.ndarray, truth: np.ndarray) -> float:
     return float(_THRESHOLDS[best[len(best) // 2]]) if max(scores) > 0 else 0.5
 
 
-# --- the model card -----------------------------------------------------------------------
+def generous_threshold(probability: np.ndarray, truth: np.ndarray) -> float:
+    """Highest threshold at which nine in ten labels are found, yet never above the best one."""
+    found = np.sort(probability[truth == 1])
+    if not len(found):
+        return _best_threshold(probability, truth)
+    at = found[len(found) - ceil(_GENEROUS_RECALL * len(found))]
+    return float(min(max(at, _ALL_THRESHOLDS[0]), _best_threshold(probability, truth)))
 
 
-def _model_card(
-    model: Model,
-    texts: Sequence[LabelledText],
-    evaluation: Evaluation,
-    metrics: dict[str, Any],
-) -> str:
-    """Render the model card (Markdown) from the figures and the corpus."""
-    names = model.taxonomy.names
-    sentiments = Counter(t.sentiment for t in texts)
-    lines = [
-        f"# {model.title}",
-        "",
-        "Labels Dutch customer feedback with irritations, their polarity and evidence, overall "
-        "sentiment and signals. Made by `druppel train` from the `config.toml` and "
-        "`taxonomy.toml` in this folder.",
-        "",
-        "## Intended use",
-        "",
-        "Survey answers, tickets, mails and reviews of customers, in Dutch, labelled in bulk to "
-        "report on, or one at a time at intake. Texts marked for review, and any decision about "
-        "a single person, need a human look. Not meant for text about persons, for other "
-        "languages, or for judging employees.",
-        "",
-        "## Data",
-        "",
-        f"{len(texts)} texts: {metrics['n_train']} to train on, {metrics['n_test']} held out "
-        "(whole authors; near duplicates never on both sides). Sentiment: "
-        + ", ".join(f"{s} {sentiments[s]}" for s in SENTIMENTS)
-        + f". Corpus SHA-256 `{metrics['corpus_sha256'][:16]}…`.",
-        "",
-        "## Figures on the held-out texts",
-        "",
-        "| figure | value | 95 % interval |",
-        "|---|---|---|",
-        *(
-            f"| {name} | {f.value:.3f} | {f.low:.3f} – {f.high:.3f} |"
-            for name, f in evaluation.figures.items()
-        ),
-        f"| calibration error of categories | {metrics['calibration_error']:.3f} | |",
-        f"| share marked for review | {evaluation.review_share:.3f} | |",
-        "",
-        "Precision, recall and F1 of a category as an irritation:",
-        "",
-        "| category | precision | recall | F1 | texts |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {names[f.label]} (`{f.label}`) | {f.precision:.2f} | {f.recall:.2f} | {f.f1:.2f} "
-            f"| {f.support} |"
-            for f in evaluation.labels["irritation"]
-        ),
-        "",
-        "## Limits",
-        "",
-        "- Figures on texts of other companies and sectors are lower than those above: the "
-        "held-out texts have other authors, but the same guide and the same makers.",
-        "- Rare leaves are learned from few examples; where only the category is sure, `leaf` is "
-        "empty.",
-        "- Irony, hearsay and an irritation told without any of its usual words are missed more "
-        "often than plain complaints.",
-        "",
-    ]
-    return "\n".join(lines)
+def strict_threshold(probability: np.ndarray, truth: np.ndarray) -> float:
+    """Lowest threshold, not below the best one, from which nine in ten labels given are right.
+
+    Where no threshold reaches that, the highest that still gives labels.
+    """
+    best = _best_threshold(probability, truth)
+    reached = best
+    for threshold in _ALL_THRESHOLDS[best <= _ALL_THRESHOLDS]:
+        guess = probability >= threshold
+        if not guess.any():
+            break
+        reached = float(threshold)
+        if truth[guess].mean() >= _STRICT_PRECISION:
+            break
+    return reached
