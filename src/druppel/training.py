@@ -1,6 +1,7 @@
 """From a configuration to a model folder: split, fit, calibrate, set thresholds, evaluate.
 
-The same configuration, corpus and seed give the same folder, byte for byte.
+The same configuration, corpus and seed give the same folder, byte for byte, on the same kind of
+processor.
 """
 
 from __future__ import annotations
