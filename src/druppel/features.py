@@ -53,7 +53,8 @@ def normalise(text: str) -> str:
     'heel lang: 00 min. een keer, zie urllink'
     """
     text = unicodedata.normalize("NFKD", text.lower().replace("’", "'").replace("…", "..."))
-    text = "".join(ch for ch in text if not unicodedata.combining(ch))
+    if not text.isascii():
+        text = "".join(ch for ch in text if not unicodedata.combining(ch))
     text = _URL.sub("urllink", text)
     text = _MAIL.sub("mailadres", text)
     text = _MENTION.sub("@", text)

@@ -117,6 +117,15 @@ class Labeler:
         self._doubt = model.decisions[model.profile].doubt
         self._space = model.space
         self._segmenter = Segmenter()
+        # Of each category: its slug, the columns of its polarities, and its leaves.
+        self._categories = [
+            (
+                category,
+                [self._space.category(c, p) for p in range(len(POLARITIES))],
+                [i for i, owner in enumerate(self._space.category_of_leaf) if owner == c],
+            )
+            for c, category in enumerate(self._space.categories)
+        ]
 
     @classmethod
     def load(
@@ -367,13 +376,14 @@ class Labeler:
         self, segments: tuple[Segment, ...], probability: np.ndarray, clauses: np.ndarray
     ) -> list[Aspect]:
         space, thresholds = self._space, self._thresholds
+        reached = probability >= thresholds
         found: list[tuple[int, Aspect]] = []
-        for c, category in enumerate(space.categories):
-            leaves = [i for i, owner in enumerate(space.category_of_leaf) if owner == c]
+        for category, columns, leaves in self._categories:
+            if not reached[columns].any():
+                continue
             given: set[tuple[int, int]] = set()  # (leaf, clause) already praised or blamed
-            columns = [space.category(c, p) for p in range(len(POLARITIES))]
             for polarity in sorted(range(len(POLARITIES)), key=lambda p: -probability[columns[p]]):
-                if probability[columns[polarity]] < thresholds[columns[polarity]]:
+                if not reached[columns[polarity]]:
                     continue
                 if polarity == _NEUTRAL and given:
                     continue  # what is praised or blamed is not a neutral mention as well

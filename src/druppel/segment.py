@@ -39,6 +39,7 @@ _SOFT_END = re.compile(r"[;:,]|-+|–|—")
 # Texts beyond this length are tokenised in pieces, so that one monstrous "word" cannot make
 # the tokeniser's affix search quadratic.
 _PIECE = 2_000
+_WORD_AND_OFFSET = ["ORTH", "IDX"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +86,13 @@ class Segmenter:
     def _tokens(self, text: str) -> list[tuple[str, int]]:
         """Words with their offsets."""
         tokens: list[tuple[str, int]] = []
+        strings = self._tokenizer.vocab.strings
         for base in range(0, len(text), _PIECE):
             # Half a surrogate pair cannot be encoded; a stand-in of one character keeps offsets.
             piece = _SURROGATE.sub("\ufffd", text[base : base + _PIECE])
-            tokens += [(token.text, base + token.idx) for token in self._tokenizer(piece)]
+            # As numbers: an object for each token takes longer than finding the tokens.
+            numbers = self._tokenizer(piece).to_array(_WORD_AND_OFFSET).tolist()
+            tokens += [(strings[word], base + at) for word, at in numbers]
         return tokens
 
     def _boundaries(self, text: str) -> list[int]:
@@ -105,7 +109,7 @@ class Segmenter:
             if _SENTENCE_END.fullmatch(word):
                 ended = size > 0
                 continue
-            is_word = any(ch.isalnum() for ch in word)
+            is_word = word.isalnum() or any(ch.isalnum() for ch in word)
             if ended and is_word:
                 bounds.append(at)
                 size, ended = 0, False
