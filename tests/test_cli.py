@@ -1,6 +1,7 @@
 """The installed command, as its users run it."""
 
 import csv
+import gzip
 import json
 import signal
 import subprocess
@@ -11,11 +12,11 @@ from pathlib import Path
 import pytest
 from python_calamine import CalamineWorkbook
 from tests.conftest import ROOT, tiny_config, tiny_rows, write_jsonl
-from tests.test_tables import workbook
+from tests.test_reading import workbook
 
 from druppel.cli import Mode, Profile
 from druppel.model import MODES, PROFILES
-from druppel.tables import open_table
+from druppel.reading import open_table
 from druppel.taxonomy import Taxonomy
 
 EXAMPLE = ROOT / "examples" / "antwoorden.xlsx"
@@ -114,7 +115,7 @@ def test_every_output_format_keeps_rows_and_order(run, tmp_path, suffix):
     done = run("label", "in.jsonl", "--text-column", "text", "-o", f"uit.{suffix}")
     assert done.returncode == 0, done.stderr
     with open_table(tmp_path / f"uit.{suffix}") as table:
-        rows = list(table.rows)
+        rows = list(table.read())
     assert [row["id"] for row in rows] == ["0", "1", "2"]
     assert [row["text"] or "" for row in rows] == ["duur", "", "top"]
     assert [row["sentiment_input"] for row in rows] == ["oud"] * 3
@@ -150,7 +151,7 @@ def test_formulas_do_not_come_alive(run, tmp_path):
         (["label", "weg.xlsx"], "weg.xlsx: cannot be opened"),
         (
             ["label", EXAMPLE, "--text-column", "Tekst"],
-            "No column 'Tekst'. The columns are: Nummer",
+            "no column 'Tekst'. The columns are: Nummer",
         ),
         (["label", EXAMPLE, "-o", "uit.pdf"], "cannot write that kind of file"),
         (["label", EXAMPLE, "-o", "weg/uit.xlsx"], "cannot write there"),
@@ -302,7 +303,7 @@ def test_a_late_column_and_a_clash_are_kept(run, tmp_path):
     run("label", "in.jsonl", "--text-column", "text", "-o", "uit.jsonl")
     for name in ("uit.csv", "uit.jsonl"):
         with open_table(tmp_path / name) as table:
-            row = list(table.rows)[205]
+            row = list(table.read())[205]
         assert row["klantnr"] == "77"
         assert (row["sentiment_input2"], row["sentiment_input"]) == ("B", "C")
 
@@ -384,7 +385,7 @@ def test_label_with_scores(run):
 def test_a_score_column_must_exist(run):
     done = run("label", EXAMPLE, "--score-column", "rapport")
     assert done.returncode == 1
-    assert "No column 'rapport'" in done.stderr
+    assert "no column 'rapport'" in done.stderr
     assert run("label", EXAMPLE, "--score-scale", "inf").returncode == 2
 
 
@@ -431,3 +432,210 @@ def test_explain_with_a_score(run):
     low = json.loads(done.stdout)["sentiments"]["negatief"]
     high = json.loads(run("explain", "Zoals verwacht.", "--score", "9", "--json").stdout)
     assert low > high["sentiments"]["negatief"]
+
+
+# --- batches ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(run, tiny_trained):
+    """The command with the small model, which opens fast."""
+
+    def _run(*arguments, **options):
+        return run("label", *arguments, "--model", tiny_trained.folder, **options)
+
+    return _run
+
+
+def test_a_folder_gives_a_folder(small, tmp_path):
+    source = tmp_path / "golf"
+    source.mkdir()
+    (source / "a.csv").write_text("nr;antwoord\n1;lange rij\n", encoding="utf-8")
+    (source / "b.txt").write_text("heerlijk gegeten\n", encoding="utf-8")
+    workbook(source / "c.xlsx", [["antwoord"], ["koude soep"], ["geen"]])
+    done = small("golf", "-o", "uit", "--summary", "samen.json")
+    assert done.returncode == 0, done.stderr
+    assert sorted(p.name for p in (tmp_path / "uit").iterdir()) == ["a.csv", "b.csv", "c.xlsx"]
+    assert "3 files: 4 rows: 4 labelled" in done.stderr
+    found = json.loads((tmp_path / "samen.json").read_text(encoding="utf-8"))
+    assert (found["rows"], found["model"]) == (4, "klein 0.1")
+    assert [Path(file["output"]).name for file in found["files"]] == ["a.csv", "b.csv", "c.xlsx"]
+    assert found["irritations"]["wachten"] == 1
+    again = small("golf", "-o", "uit2", "--format", "parquet", "-q")
+    assert again.returncode == 0
+    assert again.stderr == ""
+    names = sorted(p.name for p in (tmp_path / "uit2").iterdir())
+    assert names == ["a.parquet", "b.parquet", "c.parquet"]
+
+
+def test_one_bad_file_does_not_cost_the_others(small, tmp_path):
+    (tmp_path / "a.csv").write_text("", encoding="utf-8")
+    (tmp_path / "b.csv").write_text("nr;antwoord\n1;lange rij\n", encoding="utf-8")
+    done = small("a.csv", "b.csv", "-o", "uit")
+    assert done.returncode == 1
+    assert "a.csv: empty" in done.stderr
+    assert "1 of 2 files could not be labelled" in done.stderr
+    assert [p.name for p in (tmp_path / "uit").iterdir() if not p.name.startswith(".")] == ["b.csv"]
+
+
+def test_finished_files_are_not_labelled_again(small, tmp_path):
+    (tmp_path / "a.csv").write_text("nr;antwoord\n1;lange rij\n", encoding="utf-8")
+    (tmp_path / "b.csv").write_text("", encoding="utf-8")
+    small("a.csv", "b.csv", "-o", "uit")
+    (tmp_path / "b.csv").write_text("nr;antwoord\n1;lekker gegeten\n", encoding="utf-8")
+    done = small("a.csv", "b.csv", "-o", "uit", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "a.csv: was labelled before" in done.stderr
+    assert sorted(p.name for p in (tmp_path / "uit").iterdir()) == ["a.csv", "b.csv"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["a.csv", "b.csv", "-o", "uit.csv"], "Name a folder"),
+        (["a.csv", "a.jsonl", "-o", "uit", "--format", "csv"], "would hold both"),
+        (["a.csv", "b.csv", "-o", "."], "is the input"),
+        (["leeg", "-o", "uit"], "holds no file"),
+        (["a.csv", "-o", "uit.ods"], "cannot write that kind of file"),
+        (["a.csv", "--summary", "weg/s.json"], "cannot write there"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_impossible_outputs_are_told_before_the_work(small, tmp_path, arguments, words):
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("antwoord\nlange rij\n", encoding="utf-8")
+    (tmp_path / "a.jsonl").write_text('{"antwoord": "x"}\n', encoding="utf-8")
+    (tmp_path / "leeg").mkdir()
+    done = small(*arguments)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--resume"],
+        ["--question", "a", "--question", "b"],
+        ["--text-column", "x", "--text-column", "x"],
+        ["--text-column", "x", "--text-column", "y", "--question", "a", "--question-column", "z"],
+        ["--workers", "0"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_use_of_batches_is_exit_2(run, options):
+    assert run("label", EXAMPLE, *options).returncode == 2
+
+
+def test_two_questions_in_one_pass(small, tmp_path):
+    (tmp_path / "in.csv").write_text("a;b\nlange rij;heerlijk gegeten\n", encoding="utf-8")
+    columns = ["--text-column", "a", "--text-column", "b"]
+    questions = ["--question", "Wat kan er beter?", "--question", "Wat ging er goed?"]
+    done = small("in.csv", "-o", "uit.xlsx", *columns, *questions)
+    assert done.returncode == 0, done.stderr
+    assert "1 rows with 2 answers: 2 labelled" in done.stderr
+    (row,) = rows_of(tmp_path / "uit.xlsx")
+    assert (row["a_irritaties"], row["b_sentiment"]) == ("wachten", "positief")
+
+
+def test_mask_on_the_command(small, tmp_path):
+    pytest.importorskip("phonenumbers")
+    (tmp_path / "in.csv").write_text("antwoord\nlange rij, bel 06-12345678\n", encoding="utf-8")
+    lines = small("in.csv", "--mask", "-q").stdout
+    assert json.loads(lines)["antwoord"] == "lange rij, bel [TELEFOON]"
+    assert "12345678" not in small("in.csv", "--mask", "--format", "list").stdout
+
+
+def test_a_compressed_pipe_and_a_cut_off_file(small, tmp_path):
+    lines = "".join(f"lange rij nummer {i * 7919}\n" for i in range(3000))
+    data = gzip.compress(lines.encode())
+    done = small("-", "-q", stdin=data)
+    assert len(done.stdout.splitlines()) == 3000
+    (tmp_path / "in.txt.gz").write_bytes(data[: len(data) // 2])
+    cut = small("in.txt.gz", "-o", "uit.csv")
+    assert cut.returncode == 1
+    assert "cut off" in cut.stderr
+    assert (tmp_path / "uit.csv").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_processes_end_promptly_when_broken_off(tmp_path, tiny_trained, number):
+    (tmp_path / "in.txt").write_text(
+        "".join(f"De rij was weer lang {i}.\n" for i in range(100_000)), "utf-8"
+    )
+    command = [sys.executable, "-c", "from druppel.cli import main; main()", "label", "in.txt"]
+    command += ["-o", "uit.csv", "--model", str(tiny_trained.folder), "--workers", "2", "-q"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    part = tmp_path / ".uit.csv.druppel-part"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (part.exists() and part.stat().st_size > 100):
+        time.sleep(0.05)
+    began = time.monotonic()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert time.monotonic() - began < 15
+    assert "Traceback" not in errors
+    assert [p.name for p in tmp_path.iterdir()] == ["in.txt"]
+
+
+def test_a_full_disk_keeps_the_labels_for_a_resumed_run(tmp_path, tiny_trained):
+    resource = pytest.importorskip("resource")
+    (tmp_path / "in.txt").write_text(
+        "".join(f"De rij was weer lang {i}.\n" for i in range(3000)), encoding="utf-8"
+    )
+    command = [sys.executable, "-c", "from druppel.cli import main; main()", "label", "in.txt"]
+    command += ["-o", "uit.csv", "--model", str(tiny_trained.folder)]
+
+    def small_disk():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    full = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, preexec_fn=small_disk, check=False
+    )
+    assert full.returncode == 1
+    assert "the labels so far are kept" in full.stderr
+    assert "File too large" in full.stderr
+    assert not (tmp_path / "uit.csv").exists()
+    done = subprocess.run(
+        [*command, "--resume"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "going on after row" in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.txt", "uit.csv"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_bar_is_shown_on_a_terminal_only(tmp_path, tiny_trained):
+    import os
+    import pty
+
+    (tmp_path / "in.txt").write_text(
+        "".join(f"De rij was weer lang {i}.\n" for i in range(4000)), encoding="utf-8"
+    )
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", "from druppel.cli import main; main()", "label", "in.txt"]
+    command += ["-o", "uit.csv", "--model", str(tiny_trained.folder)]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stderr=theirs, stdout=subprocess.PIPE, env=environment
+    )
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            chunk = os.read(ours, 4096)
+        except OSError:
+            break
+        if not chunk:
+            break
+        shown += chunk
+    process.communicate()
+    os.close(ours)
+    text = shown.decode("utf-8", "replace")
+    assert process.returncode == 0
+    assert "labelling" in text
+    assert "/4000" in text
+    assert "left" in text
+    assert "4,000 rows: 4,000 labelled" in text

@@ -8,10 +8,13 @@ why), 2 wrong use, 130 interrupted. Heavy modules are imported inside the comman
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import math
 import os
+import signal
 import sys
+import time
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -23,9 +26,11 @@ from druppel import __version__
 from druppel.errors import DruppelError, InputError
 
 if TYPE_CHECKING:
-    from druppel.labeler import Labeler
+    from druppel.batch import Run, Summary
     from druppel.result import Result
-    from druppel.tables import Row, Table
+    from druppel.workers import Workers
+
+_MANY_TEXTS = 4_000  # from here on, starting processes pays
 
 app = typer.Typer(
     name="druppel",
@@ -96,10 +101,24 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"druppel: {where}{error.strerror or type(error).__name__}.", file=sys.stderr)
+        print(f"druppel: {_in_one_line(error)}", file=sys.stderr)
         sys.stdout = None
         sys.exit(1)
+
+
+def _terminated(number: int, frame: object) -> None:
+    """End as with Ctrl-C when a scheduler asks for it, so that nothing half-written stays."""
+    raise SystemExit(128 + number)
+
+
+def _in_one_line(error: Exception) -> str:
+    """What went wrong, without the words of a library, which may hold a text."""
+    if isinstance(error, DruppelError):
+        return str(error)
+    if not isinstance(error, OSError):
+        return f"{type(error).__name__}."
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or type(error).__name__}."
 
 
 def _show_version(value: bool) -> None:
@@ -120,34 +139,36 @@ def _options(
 
 @app.command()
 def label(
-    source: Annotated[
-        str, typer.Argument(metavar="INPUT", help="File to label, or - for standard input.")
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT...", help="Files or folders to label, or - for standard input."
+        ),
     ],
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", "-o", help="File to write, or - for standard output. The suffix says how."
+            "--output",
+            "-o",
+            help="File to write, or - for standard output; the suffix says how. "
+            "A folder where there are several inputs.",
         ),
     ] = None,
     text_column: Annotated[
-        str | None,
-        typer.Option(help="Column that holds the feedback; found by itself where obvious."),
+        list[str] | None,
+        typer.Option(
+            help="Column that holds the feedback; found by itself where obvious. "
+            "Give it several times for several open questions."
+        ),
     ] = None,
     question: Annotated[
-        str | None, typer.Option(help="The question that all texts answer.")
+        list[str] | None,
+        typer.Option(
+            help="The question that all texts answer; one for each --text-column, in order."
+        ),
     ] = None,
     question_column: Annotated[
         str | None, typer.Option(help="Column that holds the question of each text.")
-    ] = None,
-    format: Annotated[
-        str | None,
-        typer.Option(help="Format of the output: csv, xlsx, jsonl, parquet, or list (to read)."),
-    ] = None,
-    input_format: Annotated[
-        str | None, typer.Option(help="Format of the input: csv, xlsx, jsonl, parquet or txt.")
-    ] = None,
-    sheet: Annotated[
-        str | None, typer.Option(help="Sheet of a workbook; otherwise the first with content.")
     ] = None,
     score_column: Annotated[
         str | None, typer.Option(help="Column that holds the customer's score of each text.")
@@ -155,12 +176,50 @@ def label(
     score_scale: Annotated[
         float, typer.Option(min=1, help="The best score on that scale, such as 10 or 5.")
     ] = 10,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="Format of the output: csv, xlsx, jsonl, parquet, sav (SPSS), or list (to read)."
+        ),
+    ] = None,
+    input_format: Annotated[
+        str | None,
+        typer.Option(help="Format of the input: csv, xlsx, jsonl, parquet, sav or txt."),
+    ] = None,
+    sheet: Annotated[
+        str | None, typer.Option(help="Sheet of a workbook; otherwise the first with content.")
+    ] = None,
+    header_rows: Annotated[
+        int, typer.Option(min=1, help="Rows that make the column names, in CSV and workbooks.")
+    ] = 1,
+    delimiter: Annotated[
+        str | None, typer.Option(help="Mark between CSV cells, if not recognised; tab for a tab.")
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Encoding of CSV, JSONL or lines, if not recognised.")
+    ] = None,
+    mask: Annotated[
+        bool,
+        typer.Option(
+            "--mask", help="Replace names, numbers and addresses in the texts that are written."
+        ),
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes; by default one a core where the file is large."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a run that was broken off ended.")
+    ] = False,
+    summary: Annotated[
+        Path | None, typer.Option(help="File for the closing summary, as JSON.")
+    ] = None,
     model: ModelOption = None,
     profile: ProfileOption = None,
     mode: ModeOption = Mode.BALANCED,
     quiet: QuietOption = False,
 ) -> None:
-    """Label every text of a file.
+    """Label every text of one or more files.
 
     Without --output the result goes to standard output: as a readable list on a terminal, as
     JSONL into a pipe or file.
@@ -170,224 +229,329 @@ def label(
     if not math.isfinite(score_scale):
         msg = "'--score-scale' must be a number"
         raise typer.BadParameter(msg)
-    if question is not None and question_column is not None:
+    columns, questions = text_column or [], question or []
+    if questions and question_column is not None:
         msg = "give --question or --question-column, not both"
         raise typer.BadParameter(msg)
-    say = _silent if quiet else _say
-    named = text_column or question_column or score_column
-    if input_format is None and source == tables.STANDARD_STREAM and named is not None:
-        input_format = _format_of_piped_table()
-    target = output if output is not None else tables.STANDARD_STREAM
-    format = format or _output_format(target)
-    if format not in ("list", *tables.FORMATS) or format == "txt":
-        msg = f"'--format' must be csv, xlsx, jsonl, parquet or list, got {format!r}"
+    if len(questions) > max(len(columns), 1) or (len(questions) > 1) != (
+        len(questions) == len(columns) > 1
+    ):
+        msg = f"give one --question for each --text-column; got {len(questions)} for {len(columns)}"
         raise typer.BadParameter(msg)
-    if input_format is not None and input_format not in tables.FORMATS:
+    if len(set(columns)) < len(columns):
+        msg = "a --text-column is given twice"
+        raise typer.BadParameter(msg)
+    if format not in (None, "list", *tables.OUTPUT_FORMATS):
+        msg = f"'--format' must be {', '.join(tables.OUTPUT_FORMATS)} or list, got {format!r}"
+        raise typer.BadParameter(msg)
+    if input_format not in (None, *tables.FORMATS):
         msg = f"'--input-format' must be {', '.join(tables.FORMATS)}, got {input_format!r}"
         raise typer.BadParameter(msg)
-    if format == "list" and target != tables.STANDARD_STREAM:
+    to_screen = output in (None, tables.STANDARD_STREAM)
+    if format == "list" and not to_screen:
         msg = "'--format list' is for reading on the screen; write a file as csv, xlsx or jsonl"
         raise typer.BadParameter(msg)
-    if Path(target).is_dir():
-        msg = f"{target}: is a folder. Name a file."
-        raise InputError(msg)
-    if target != tables.STANDARD_STREAM and Path(target).resolve() == Path(source).resolve():
-        msg = f"{target}: is the input. Choose another file for the output."
-        raise InputError(msg)
-    with tables.open_table(source, format=input_format, sheet=sheet, warn=say) as table:
-        text = tables.find_text_column(table, text_column)
-        for column in filter(None, (question_column, score_column)):
-            tables.find_text_column(table, column)
-        if text_column is None and len(table.columns) > 1:
-            say(f"text column: {tables.listed([text])}")
-        from druppel.labeler import Labeler
+    if resume and (to_screen or tables.STANDARD_STREAM in sources):
+        msg = "'--resume' needs an input file and --output"
+        raise typer.BadParameter(msg)
+    named = columns or question_column or score_column
+    if input_format is None and sources == [tables.STANDARD_STREAM] and named:
+        input_format = _format_of_piped_table()
 
-        labeler = Labeler.load(model, profile=profile, mode=mode)
-        count = _Count()
-        context = _Context(question, question_column, score_column, score_scale)
-        labelled = _label_rows(labeler, table, text, context, count)
-        if format == "list":
-            _print_list(labelled, text)
-        else:
-            _write(labelled, table, labeler, target, format, say)
-    where = "" if target == tables.STANDARD_STREAM else f" → {target}"
-    if not count.rows:
+    from druppel import batch
+    from druppel.reading import Opening
+
+    say = _silent if quiet else _say
+    opening = Opening(
+        format=input_format,
+        sheet=sheet,
+        delimiter="\t" if delimiter in ("tab", "\\t") else delimiter,
+        encoding=encoding,
+        header_rows=header_rows,
+    )
+    jobs = _plan(batch.files_of(sources), sources, output, format)
+    if summary is not None and not summary.resolve().parent.is_dir():
+        msg = f"{summary}: cannot write there (No such file or directory). Check the folder."
+        raise InputError(msg)
+    signal.signal(signal.SIGTERM, _terminated)
+    run = batch.Run(
+        workers=_workers(model, profile, mode, workers, mask=mask),
+        assignment=batch.Assignment(
+            tuple(
+                batch.TextColumn(name, asked)
+                for name, asked in itertools.zip_longest(columns, questions)
+            )
+            if columns
+            else (),
+            question_column,
+            score_column,
+            score_scale,
+            question=questions[0] if questions and not columns else None,
+        ),
+        opening=opening,
+        mask=mask,
+        job={"model": _model_hash(model), "profile": profile, "mode": mode},
+        warn=say,
+        progress=_Progress() if _shows_progress(quiet, to_screen) else batch.NoProgress(),
+        count_rows=_shows_progress(quiet, to_screen),
+    )
+    _label_files(run, jobs, resume=resume, summary=summary, say=say)
+
+
+def _plan(
+    files: list[str], sources: list[str], output: str | None, format: str | None
+) -> list[tuple[str, Path | None, str]]:
+    """Settle where the output of each file goes, and in which format."""
+    from druppel import batch, tables
+
+    if output in (None, tables.STANDARD_STREAM):
+        chosen = format or ("list" if sys.stdout.isatty() else "jsonl")
+        return [(source, None, chosen) for source in files]
+    assert output is not None
+    target = Path(output)
+    if len(files) == 1 and [*files] == sources and not target.is_dir():
+        known = tables.output_format_of(target)
+        jobs: list[tuple[str, Path | None, str]] = [(files[0], target, format or known)]
+    else:
+        if target.exists() and not target.is_dir():
+            msg = f"{target}: is a file. Name a folder, since there are several inputs."
+            raise InputError(msg)
+        if not target.exists() and tables.format_of(target) is not None:
+            msg = f"{target}: there are several inputs. Name a folder for their outputs."
+            raise InputError(msg)
+        target.mkdir(parents=True, exist_ok=True)
+        jobs = []
+        for source in files:
+            inside = batch.target_in(target, source, format)
+            jobs.append((source, inside, tables.output_format_of(inside)))
+    taken: dict[Path, str] = {}
+    inputs = {Path(source).resolve() for source in files if source != tables.STANDARD_STREAM}
+    for source, path, _ in jobs:
+        assert path is not None
+        if path.resolve() in inputs:
+            msg = f"{path}: is the input. Choose another file or folder for the output."
+            raise InputError(msg)
+        if path in taken:
+            msg = f"{path}: would hold both {taken[path]} and {source}. Label them apart."
+            raise InputError(msg)
+        taken[path] = source
+    return jobs
+
+
+def _label_files(
+    run: Run,
+    jobs: list[tuple[str, Path | None, str]],
+    *,
+    resume: bool,
+    summary: Path | None,
+    say: Any,
+) -> None:
+    """Label files one after the other; one that cannot be labelled does not stop the others."""
+    from druppel.batch import Summary
+
+    total, failures = Summary(), []
+    files: list[dict[str, Any]] = []
+    several = len(jobs) > 1
+    for source, target, format in jobs:
+        found = Summary()
+        try:
+            if target is not None:
+                found = run.to_file(source, target, format, resume=resume, keep_done=several)
+            elif format == "list":
+                _print_list(run.results(source, found))
+            else:
+                run.to_stream(source, format, found)
+        except (InputError, OSError) as error:
+            if not several or isinstance(error, BrokenPipeError):
+                raise
+            failures.append(source)
+            _say(_in_one_line(error))
+            continue
+        total.merge(found)
+        files.append({"input": source, "output": str(target or "-"), **found.to_dict()})
+        _close(source, target, found, run.assignment.score_scale, say)
+    for _, target, _ in jobs:
+        if several and target is not None and not failures:
+            run.forget(target)
+    if several:
+        say(f"{len(files)} files: {_counts(total)}")
+    if summary is not None:
+        _write_summary(summary, run, total, files)
+    if failures:
+        msg = f"{len(failures)} of {len(jobs)} files could not be labelled; they are named above."
+        raise InputError(msg)
+    if total.cut_off:
+        raise typer.Exit(1)
+
+
+def _close(source: str, target: Path | None, found: Summary, scale: float, say: Any) -> None:
+    """Tell what came of a file."""
+    if not found.rows:
         say(
             f"{source}: has a header and no rows under it. Is it the right sheet (--sheet) or file?"
         )
-    if context.bad_scores:
+    if found.not_text:
         say(
-            f"{context.bad_scores} scores are no number from 0 to {score_scale:g} and were left "
-            "out. Is --score-scale right?"
+            f"{source}: {found.not_text} cells of the text column hold a number or date and got "
+            f"no labels, the first in row {found.first_not_text} under the header"
         )
-    say(f"{count.rows} rows: {count.labelled} labelled, {count.review} to review{where}")
+    if found.bad_scores:
+        say(
+            f"{found.bad_scores} scores are no number from 0 to {scale:g} and were left out. "
+            "Is --score-scale right?"
+        )
+    say(_counts(found) + (f" → {target}" if target is not None else ""))
+    if found.irritations:
+        top = ", ".join(f"{name} {count:,}" for name, count in found.irritations.most_common(5))
+        say(f"most frequent irritations: {top}")
 
 
-class _Count:
-    """Counters of a run, for its closing line."""
+def _counts(found: Summary) -> str:
+    """One line of counts; those that are nought and not of interest are left out."""
+    parts = [f"{found.labelled:,} labelled"]
+    for count, name in (
+        (found.empty, "empty"),
+        (found.other_language, "in another language"),
+        (found.failed, "failed (see the column error)"),
+    ):
+        if count:
+            parts.append(f"{count:,} {name}")
+    parts.append(f"{found.review:,} to review")
+    rows = f"{found.rows:,} rows"
+    if found.answers > found.rows:
+        rows += f" with {found.answers:,} answers"
+    return f"{rows}: {', '.join(parts)}, in {_duration(found.seconds)}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+
+
+def _write_summary(path: Path, run: Run, total: Summary, files: list[dict[str, Any]]) -> None:
+    from druppel.writing import atomic
+
+    found = {
+        "druppel": __version__,
+        "model": run.workers.about().title,
+        **total.to_dict(),
+        "files": files,
+    }
+    with atomic(path) as stream:
+        stream.write((json.dumps(found, ensure_ascii=False, indent=1) + "\n").encode())
+
+
+def _workers(
+    model: Path | None, profile: Profile | None, mode: Mode, n_workers: int | None, *, mask: bool
+) -> Workers:
+    """Processes that label; without a number given, one a core for a file that is worth it."""
+    from functools import partial
+
+    from joblib import cpu_count
+
+    from druppel.labeler import Labeler
+    from druppel.workers import Workers
+
+    load = partial(Labeler.load, model, profile=profile, mode=mode)
+    if n_workers is not None:
+        return Workers(load, n_workers, mask=mask)
+    return Workers(load, cpu_count(), min_texts=_MANY_TEXTS, mask=mask)
+
+
+def _model_hash(model: Path | None) -> str | None:
+    """Hash of what the model is, its manifest; None where there is none."""
+    from druppel.journal import content_hash
+    from druppel.labeler import default_model_folder
+    from druppel.store import MANIFEST
+
+    manifest = (model or default_model_folder()) / MANIFEST
+    return content_hash(manifest) if manifest.is_file() else None
+
+
+def _shows_progress(quiet: bool, to_screen: bool) -> bool:
+    on_terminal = sys.stderr is not None and sys.stderr.isatty()
+    return on_terminal and not quiet and not (to_screen and sys.stdout.isatty())
+
+
+class _Progress:
+    """A bar on standard error, with rate and time left."""
 
     def __init__(self) -> None:
-        self.rows = self.labelled = self.review = 0
-
-    def add(self, result: Result) -> None:
-        """Count one result."""
-        self.rows += 1
-        self.labelled += result.sentiment is not None
-        self.review += result.review
-
-
-class _Context:
-    """What is known of a text besides its words: the question and the customer's score."""
-
-    def __init__(
-        self,
-        question: str | None,
-        question_column: str | None,
-        score_column: str | None,
-        score_scale: float,
-    ) -> None:
-        self.question, self.question_column = question, question_column
-        self.score_column, self.score_scale = score_column, score_scale
-        self.bad_scores = 0
-
-    def questions(self, rows: list[Row]) -> list[str | None]:
-        """Question of each row."""
-        if self.question_column is None:
-            return [self.question] * len(rows)
-        cells = [row.get(self.question_column) for row in rows]
-        return [cell if isinstance(cell, str) else None for cell in cells]
-
-    def scores(self, rows: list[Row]) -> list[float | None]:
-        """Score of each row, on a scale from 0 to 10; counts those that are no score."""
-        from druppel.tables import parse_score
-
-        if self.score_column is None:
-            return [None] * len(rows)
-        cells = [row.get(self.score_column) for row in rows]
-        scores = [parse_score(cell, self.score_scale) for cell in cells]
-        self.bad_scores += sum(
-            score is None and cell not in (None, "")
-            for cell, score in zip(cells, scores, strict=True)
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
         )
-        return scores
 
-
-def _label_rows(
-    labeler: Labeler, table: Table, text: str, context: _Context, count: _Count
-) -> Iterator[tuple[Row, Result]]:
-    """Pair each row with its result, labelling a batch of rows at a time."""
-    from itertools import islice
-
-    from druppel.labeler import BATCH_SIZE
-
-    rows = _progress(table.rows, count)
-    while chunk := list(islice(rows, BATCH_SIZE)):
-        texts = [value if isinstance(value := row.get(text), str) else "" for row in chunk]
-        results = labeler.label_many(texts, context.questions(chunk), context.scores(chunk))
-        for row, result in zip(chunk, results, strict=True):
-            count.add(result)
-            yield row, result
-
-
-def _progress(rows: Iterator[Row], count: _Count) -> Iterator[Row]:
-    """Show on a terminal how many rows are done."""
-    if not sys.stderr.isatty() or sys.stdout.isatty():
-        yield from rows
-        return
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.completed:,} rows"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as bar:
-        task = bar.add_task("rows", total=None)
-        for row in rows:
-            yield row
-            bar.update(task, completed=count.rows)
-
-
-def _write(
-    labelled: Iterator[tuple[Row, Result]],
-    table: Table,
-    labeler: Labeler,
-    target: str,
-    format: str,
-    say: Any,
-) -> None:
-    from druppel import output, tables
-
-    taxonomy = labeler.model.taxonomy
-    nested = format == "jsonl"
-    added = list(output.CONTRACT_COLUMNS) if nested else output.table_columns(taxonomy)
-    renamed = dict(zip(table.columns, output.keep_input_columns(table.columns, added), strict=True))
-
-    def rows() -> Iterator[Row]:
-        for row, result in labelled:
-            kept = {renamed[column]: value for column, value in row.items()}
-            ours = result.to_dict() if nested else output.to_row(result, taxonomy)
-            yield {**kept, **ours}
-
-    to_file = target != tables.STANDARD_STREAM
-    layout = tables.Layout(
-        columns=[*renamed.values(), *added],
-        delimiter="\t" if target.lower().endswith((".tsv", ".tab")) else table.delimiter or ",",
-        bom=to_file and (table.bom or table.format == "xlsx"),
-        schema=_renamed_schema(table, renamed),
-        notes=output.notes(taxonomy) if to_file else (),
-    )
-    tables.write_table(target, rows(), layout, format=format, warn=say)
-
-
-def _renamed_schema(table: Table, renamed: dict[str, str]) -> Any:
-    """Parquet types under the names that the columns are kept by."""
-    if table.schema is None:
-        return None
-    import pyarrow as pa
-
-    return pa.schema([(renamed[f.name], f.type) for f in table.schema])
-
-
-def _output_format(target: str) -> str:
-    from druppel import tables
-
-    if target == tables.STANDARD_STREAM:
-        return "list" if sys.stdout.isatty() else "jsonl"
-    known = tables.format_of(target)
-    if known is None or known == "txt" or target.lower().endswith((".xls", ".ods", ".xlsm")):
-        msg = (
-            f"{target}: cannot write that kind of file. Use .csv, .tsv, .xlsx, .jsonl or .parquet."
+        self._bar = Progress(
+            TextColumn("{task.description:10s}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("rows, {task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
         )
-        raise InputError(msg)
-    return known
+        self._task: Any = None
+        self._began = 0.0
+
+    def begin(self, stage: str, total: int | None) -> None:
+        """Begin a stage of so many rows."""
+        self.end()
+        self._bar.start()
+        self._began = time.monotonic()
+        self._task = self._bar.add_task(stage, total=total, rate="")
+
+    def advance(self, rows: int) -> None:
+        """So many rows further."""
+        task = self._bar.tasks[-1]
+        done = task.completed + rows
+        rate = done / max(time.monotonic() - self._began, 0.01)
+        self._bar.update(self._task, advance=rows, rate=f"{rate:,.0f}/s")
+
+    def end(self) -> None:
+        """Take the bar away."""
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+            self._bar.stop()
+            self._task = None
 
 
 def _format_of_piped_table() -> str:
     """A named column on standard input means a table; what is not recognised is CSV."""
-    from druppel import tables
+    from druppel import reading
 
-    return tables.sniff(sys.stdin.buffer.peek(16)) or "csv"  # type: ignore[union-attr]
+    return reading.sniff(sys.stdin.buffer.peek(16)) or "csv"  # type: ignore[union-attr]
 
 
-def _print_list(labelled: Iterator[tuple[Row, Result]], text: str) -> None:
+def _print_list(rows: Iterator[tuple[list[str], list[Result]]]) -> None:
     """Show results for reading: the text, then its sentiment, aspects and signals."""
-    for row, result in labelled:
-        value = row.get(text)
-        print(f"» {' '.join(str(value if value is not None else '').split())}")
-        if result.sentiment is None:
-            print(f"  – geen labels (taal: {result.language or 'geen'})\n")
-            continue
-        mark = "  · controleren" if result.review else ""
-        print(f"  {result.sentiment.label} ({result.sentiment.score:+.2f}){mark}")
-        for a in result.aspects:
-            name = f"{a.category}/{a.leaf}" if a.leaf else a.category
-            print(f"    {a.polarity}  {name} {a.probability:.2f}  “{' '.join(a.evidence.split())}”")
-        for s in result.signals:
-            print(f"    !    {s.signal} {s.probability:.2f}")
-        print()
+    for texts, results in rows:
+        for text, result in zip(texts, results, strict=True):
+            _print_result(text, result)
+
+
+def _print_result(text: str, result: Result) -> None:
+    print(f"» {' '.join(text.split())}")
+    if result.sentiment is None:
+        print(f"  – geen labels (taal: {result.language or 'geen'})\n")
+        return
+    mark = "  · controleren" if result.review else ""
+    print(f"  {result.sentiment.label} ({result.sentiment.score:+.2f}){mark}")
+    for a in result.aspects:
+        name = f"{a.category}/{a.leaf}" if a.leaf else a.category
+        print(f"    {a.polarity}  {name} {a.probability:.2f}  “{' '.join(a.evidence.split())}”")
+    for s in result.signals:
+        print(f"    !    {s.signal} {s.probability:.2f}")
+    print()
 
 
 @app.command()
@@ -540,8 +704,8 @@ def taxonomy(
         for leaf in loaded.leaves:
             if leaf.parent == category.slug:
                 print(f"  {leaf.slug:26s} {leaf.definition}")
-    for signal in loaded.signals:
-        print(f"! {signal.slug:26s} {signal.definition}")
+    for marked in loaded.signals:
+        print(f"! {marked.slug:26s} {marked.definition}")
 
 
 @corpus_app.command("check")
@@ -569,8 +733,8 @@ def corpus_check(
     for leaf in loaded.leaves:
         counts = "".join(f"{report.aspects[leaf.slug, p]:7d}" for p in POLARITIES)
         print(f"{leaf.slug:28s}{counts}")
-    for signal in loaded.signals:
-        print(f"! {signal.slug:26s}{report.signals[signal.slug]:7d}")
+    for marked in loaded.signals:
+        print(f"! {marked.slug:26s}{report.signals[marked.slug]:7d}")
     if report.problems:
         msg = f"{path}: {len(report.problems)} errors. Mend the lines named above."
         raise DruppelError(msg)

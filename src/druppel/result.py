@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -104,3 +105,22 @@ class Result:
             "review": self.review,
             "model": self.model,
         }
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Result:
+        """Return the result that `to_dict` gave.
+
+        Examples
+        --------
+        >>> result = Result(Sentiment("neutraal", 0.0), (), (), "nl", False, "druppel-nl 1.0.0")
+        >>> Result.from_dict(result.to_dict()) == result
+        True
+        """
+        return cls(
+            sentiment=Sentiment(**found["sentiment"]) if found["sentiment"] else None,
+            aspects=tuple(Aspect(**aspect) for aspect in found["aspects"]),
+            signals=tuple(Signal(**signal) for signal in found["signals"]),
+            language=found["language"],
+            review=found["review"],
+            model=found["model"],
+        )

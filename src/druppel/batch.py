@@ -1,0 +1,707 @@
+"""Label a file: from its rows to an output of its own, however large and in whatever format.
+
+The labels of the rows are first kept in a journal beside the output and then written with the
+rows, which are read a second time. So memory does not grow with the number of rows, the output
+appears whole, and a run that was killed can go on.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from druppel import __version__
+from druppel.errors import InputError
+from druppel.journal import Journal, content_hash, journal_path
+from druppel.output import OutputRows, notes
+from druppel.reading import Opening, open_table
+from druppel.result import DUTCH, Result
+from druppel.tables import (
+    EXCEL_ROWS,
+    GZIP,
+    STANDARD_STREAM,
+    Layout,
+    Row,
+    Table,
+    Warn,
+    find_text_column,
+    format_of,
+    parse_score,
+)
+from druppel.workers import Outcome, Query, Workers
+from druppel.writing import write_table
+
+CHUNK = 512
+"""Rows that are labelled, and kept in the journal, together."""
+
+_REMEMBERED = 50_000  # outcomes kept for texts that come again
+_TAB_SUFFIXES = (".tsv", ".tab")
+
+
+@dataclass(frozen=True)
+class TextColumn:
+    """A column to label, with the question that its texts answer."""
+
+    name: str
+    question: str | None = None
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What to label in a table.
+
+    Attributes
+    ----------
+    text_columns : tuple of TextColumn
+        Empty to find the one that holds the feedback.
+    question_column : str, optional
+        Column with the question of each row; it goes before that of the text column.
+    score_column : str, optional
+        Column with the customer's score of each row.
+    score_scale : float, default=10
+        The best score on that scale.
+    question : str, optional
+        The question, where the text column is to be found.
+    """
+
+    text_columns: tuple[TextColumn, ...] = ()
+    question_column: str | None = None
+    score_column: str | None = None
+    score_scale: float = 10
+    question: str | None = None
+
+
+class Progress(Protocol):
+    """Shown what a run is doing."""
+
+    def begin(self, stage: str, total: int | None) -> None:
+        """Begin a stage of so many rows, or an unknown number."""
+
+    def advance(self, rows: int) -> None:
+        """So many rows further."""
+
+    def end(self) -> None:
+        """Done."""
+
+
+class NoProgress:
+    """Shows nothing."""
+
+    def begin(self, stage: str, total: int | None) -> None:
+        """Do nothing."""
+
+    def advance(self, rows: int) -> None:
+        """Do nothing."""
+
+    def end(self) -> None:
+        """Do nothing."""
+
+
+@dataclass
+class Summary:
+    """What came of a run. Answers are rows times text columns.
+
+    Attributes
+    ----------
+    rows, answers : int
+    labelled, empty, other_language, failed : int
+        Each answer counts in one of these.
+    review : int
+        Answers that a person should look at.
+    not_text : int
+        Cells of a text column that hold a number, date or truth value.
+    bad_scores : int
+        Scores that are no number on their scale.
+    cut_off : bool
+        Whether the input ends in the middle.
+    sentiments, irritations, praise, signals : Counter
+        Answers with each; of irritations and praise, by category.
+    seconds : float
+    """
+
+    rows: int = 0
+    answers: int = 0
+    labelled: int = 0
+    empty: int = 0
+    other_language: int = 0
+    failed: int = 0
+    review: int = 0
+    not_text: int = 0
+    first_not_text: int | None = None
+    bad_scores: int = 0
+    cut_off: bool = False
+    sentiments: Counter[str] = field(default_factory=Counter)
+    irritations: Counter[str] = field(default_factory=Counter)
+    praise: Counter[str] = field(default_factory=Counter)
+    signals: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+    def add(self, outcome: Outcome, *, readable: bool) -> None:
+        """Count one answer."""
+        self.answers += 1
+        result = outcome.result
+        if result is None or not readable:
+            self.failed += 1
+        elif result.sentiment is not None:
+            self.labelled += 1
+            self.sentiments[result.sentiment.label] += 1
+            self.irritations.update(result.irritations)
+            self.praise.update({a.category for a in result.aspects if a.polarity == "pos"})
+            self.signals.update(s.signal for s in result.signals)
+        elif result.language in (None, DUTCH):
+            self.empty += 1
+        else:
+            self.other_language += 1
+        self.review += result is None or result.review
+
+    def merge(self, other: Summary) -> None:
+        """Add what came of another file."""
+        for name, value in vars(other).items():
+            mine = getattr(self, name)
+            if isinstance(mine, Counter):
+                mine.update(value)
+            elif name == "first_not_text":
+                self.first_not_text = mine if mine is not None else value
+            elif name == "cut_off":
+                self.cut_off = mine or value
+            else:
+                setattr(self, name, mine + value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, the most frequent first."""
+        return {
+            name: dict(value.most_common()) if isinstance(value, Counter) else value
+            for name, value in vars(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, found: dict[str, Any]) -> Summary:
+        """Return the summary that `to_dict` gave."""
+        summary = cls()
+        for name, value in found.items():
+            setattr(summary, name, Counter(value) if isinstance(value, dict) else value)
+        return summary
+
+
+@dataclass(frozen=True)
+class Run:
+    """How files are labelled.
+
+    Attributes
+    ----------
+    workers : Workers
+    assignment : Assignment
+    opening : Opening
+    mask : bool
+        Whether the workers mask; the texts that are not labelled are masked as well.
+    job : dict
+        What of the model and its settings decides the labels, to know a run again.
+    warn : callable
+    progress : Progress
+    count_rows : bool
+        Whether to count the rows beforehand, to tell how long it takes.
+    """
+
+    workers: Workers
+    assignment: Assignment = Assignment()
+    opening: Opening = field(default_factory=Opening)
+    mask: bool = False
+    job: dict[str, Any] = field(default_factory=dict)
+    warn: Warn = lambda _: None
+    progress: Progress = field(default_factory=NoProgress)
+    count_rows: bool = False
+
+    def to_file(
+        self,
+        source: str,
+        target: Path,
+        format: str,
+        *,
+        resume: bool = False,
+        keep_done: bool = False,
+    ) -> Summary:
+        """Label a file and write its output.
+
+        Parameters
+        ----------
+        source : str
+            A path, or ``"-"``.
+        target : Path
+        format : str
+            One of `druppel.tables.OUTPUT_FORMATS`.
+        resume : bool, default=False
+            Go on where a run of the same work was killed, and leave it possible to go on when
+            this one is interrupted.
+        keep_done : bool, default=False
+            Leave the journal of finished work, for a run over several files that may be killed
+            in a later one; `forget` removes it.
+
+        Raises
+        ------
+        InputError
+            If the input cannot be read or the output not be written.
+        OSError
+            If the disk fails or is full; what was labelled is kept for a run with `resume`.
+        """
+        began = time.monotonic()
+        with open_table(source, self.opening, warn=self.warn) as table:
+            assignment = self._settle(table)
+            if format == "xlsx" and table.count() > EXCEL_ROWS - 1:
+                msg = (
+                    f"{table.name}: has {table.count():,} rows, and an Excel sheet holds "
+                    f"{EXCEL_ROWS - 1:,} under its header. Write .csv, .parquet or .sav, or label "
+                    "it in parts."
+                )
+                raise InputError(msg)
+            place = None
+            if not target.exists() or target.is_file():
+                place = journal_path(target.resolve())
+            journal = Journal(place, self._key(source, assignment), resume=resume)
+            keep = False
+            try:
+                if journal.done is not None and target.exists():
+                    keep = keep_done
+                    self.warn(f"{source}: was labelled before → {target}")
+                    return Summary.from_dict(journal.done)
+                journal = self._restarted(journal, place, source, assignment)
+                if resume and journal.n_entries:
+                    self.warn(f"{source}: going on after row {journal.n_entries * CHUNK:,}")
+                summary = self._label(table, assignment, journal)
+                output = self._output(table, assignment, format, errors=summary.failed > 0)
+                self.progress.begin("writing", summary.rows)
+                rows = self._written(table, assignment, journal, output)
+                layout = self._layout(table, assignment, output, str(target))
+                write_table(target, rows, layout, format=format, warn=self.warn)
+                summary.seconds = time.monotonic() - began
+                if keep_done:
+                    journal.finish(summary.to_dict())
+                    keep = True
+            except (KeyboardInterrupt, SystemExit):
+                keep = resume and journal.n_entries > 0
+                if keep:
+                    self.warn("broken off; the same command goes on from here")
+                raise
+            except InputError:
+                raise
+            except Exception:
+                keep = place is not None and journal.n_entries > 0
+                if keep:
+                    self.warn(
+                        "the labels so far are kept; once that is mended, run the same command "
+                        "with --resume"
+                    )
+                raise
+            finally:
+                self.progress.end()
+                journal.close(keep=keep)
+        return summary
+
+    def forget(self, target: Path) -> None:
+        """Remove the journal that `to_file` left with `keep_done`."""
+        journal_path(target.resolve()).unlink(missing_ok=True)
+
+    def to_stream(self, source: str, format: str, summary: Summary) -> None:
+        """Label a file and write JSONL or a table to standard output.
+
+        JSONL is written as it comes. `summary` is filled on the way.
+        """
+        began = time.monotonic()
+        with open_table(source, self.opening, warn=self.warn) as table:
+            assignment = self._settle(table)
+            if format == "jsonl":
+                layout = Layout([])  # JSONL rows bring their own keys
+                rows = self._as_they_come(table, assignment, summary)
+                write_table(STANDARD_STREAM, rows, layout, format=format, warn=self.warn)
+            else:
+                journal = Journal(None, {})
+                try:
+                    summary.merge(self._label(table, assignment, journal))
+                    output = self._output(table, assignment, format, errors=summary.failed > 0)
+                    layout = self._layout(table, assignment, output, STANDARD_STREAM)
+                    written = self._written(table, assignment, journal, output)
+                    write_table(STANDARD_STREAM, written, layout, format=format, warn=self.warn)
+                finally:
+                    journal.close(keep=False)
+            summary.cut_off = table.cut_off
+        summary.seconds += time.monotonic() - began
+
+    def _as_they_come(
+        self, table: Table, assignment: Assignment, summary: Summary
+    ) -> Iterator[Row]:
+        """Rows for JSONL, each as soon as it is labelled."""
+        output = None
+        for row, outcomes in self._rows(table, assignment, summary):
+            if output is None:  # only now is it settled who labels
+                output = self._output(table, assignment, "jsonl", errors=True)
+            yield self._whole(table, row, assignment, outcomes, output)
+
+    def results(self, source: str, summary: Summary) -> Iterator[tuple[list[str], list[Result]]]:
+        """Give each row's texts and results, for reading on a screen."""
+        with open_table(source, self.opening, warn=self.warn) as table:
+            assignment = self._settle(table)
+            for row, outcomes in self._rows(table, assignment, summary):
+                shown = self._shown(row, assignment, outcomes)
+                texts = [str(shown.get(column.name) or "") for column in assignment.text_columns]
+                yield texts, self._said(table, row, outcomes)[0]
+
+    # --- what to label --------------------------------------------------------------------
+
+    def _settle(self, table: Table) -> Assignment:
+        """Check the columns against a table, find what was not named, and tell what was taken."""
+        asked = self.assignment
+        columns = asked.text_columns
+        if not columns:
+            columns = (TextColumn(find_text_column(table), asked.question),)
+        columns = tuple(
+            TextColumn(
+                find_text_column(table, column.name), column.question or _as_question(table, column)
+            )
+            for column in columns
+        )
+        for name in filter(None, (asked.question_column, asked.score_column)):
+            find_text_column(table, name)
+        self._tell(table, columns, named=bool(asked.text_columns))
+        return Assignment(columns, asked.question_column, asked.score_column, asked.score_scale)
+
+    def _tell(self, table: Table, columns: Sequence[TextColumn], *, named: bool) -> None:
+        from druppel.tables import listed
+
+        taken = []
+        if table.format == "csv":
+            marks = {"\t": "tab", ";": "semicolon", ",": "comma", "|": "bar", None: None}
+            mark = marks.get(table.delimiter, repr(table.delimiter))
+            taken += [f"{mark} between cells"] if mark else []
+        if table.encoding not in (None, "utf-8"):
+            taken.append({"cp1252": "Windows-1252"}.get(str(table.encoding), str(table.encoding)))
+        if not named and len(table.columns) > 1:
+            taken.append(f"text column {listed([columns[0].name])}")
+        questions = [c for c in columns if c.question and c.question in _headings(table, c)]
+        if questions and not self.assignment.question_column:
+            taken.append("its heading as the question")
+        if taken:
+            self.warn(f"{table.name}: {', '.join(taken)}")
+
+    def _key(self, source: str, assignment: Assignment) -> dict[str, Any]:
+        """What decides the labels: the same means that a journal can be continued."""
+        if source == STANDARD_STREAM or not Path(source).is_file():
+            content = None
+        else:
+            content = content_hash(Path(source))
+        return {
+            "content": content,
+            "assignment": repr(assignment),
+            "opening": repr(self.opening),
+            "mask": self.mask,
+            "chunk": CHUNK,
+            "druppel": __version__,
+            **self.job,
+        }
+
+    def _restarted(
+        self, journal: Journal, place: Path | None, source: str, assignment: Assignment
+    ) -> Journal:
+        """Begin anew where the output of finished work is gone, or the work is another."""
+        if journal.other_work:
+            self.warn(
+                "an earlier run had another input, model or other options; this one begins anew"
+            )
+        if journal.done is None:
+            return journal
+        journal.close(keep=False)
+        return Journal(place, self._key(source, assignment))
+
+    # --- labelling ------------------------------------------------------------------------
+
+    def _label(self, table: Table, assignment: Assignment, journal: Journal) -> Summary:
+        """Label what the journal does not hold yet; count all of it."""
+        total = table.count() if self.count_rows else table.n_rows
+        self.progress.begin("labelling", total)
+        counted = Summary()
+        chunks = _chunks(table.read())
+        done = journal.n_entries
+        for rows, entry in zip(itertools.islice(chunks, done), journal.entries(), strict=True):
+            self._count(table, rows, _unpacked(entry), assignment, counted)
+            self.progress.advance(len(rows))
+        for rows, outcomes in self._outcomes(chunks, assignment):
+            journal.append(_packed(outcomes))
+            self._count(table, rows, outcomes, assignment, counted)
+            self.progress.advance(len(rows))
+        counted.cut_off = table.cut_off
+        return counted
+
+    def _rows(
+        self, table: Table, assignment: Assignment, summary: Summary
+    ) -> Iterator[tuple[Row, list[Outcome]]]:
+        """Label rows as they come, without journal."""
+        for rows, outcomes in self._outcomes(_chunks(table.read()), assignment):
+            self._count(table, rows, outcomes, assignment, summary)
+            yield from zip(rows, outcomes, strict=True)
+
+    def _outcomes(
+        self, chunks: Iterable[list[Row]], assignment: Assignment
+    ) -> Iterator[tuple[list[Row], list[list[Outcome]]]]:
+        """Label chunks of rows; a text that comes again is labelled once."""
+        remembered: OrderedDict[Query, _Slot] = OrderedDict()
+        at_work: deque[tuple[list[Row], list[list[_Slot]], list[_Slot]]] = deque()
+
+        def jobs() -> Iterator[list[Query]]:
+            for rows in chunks:
+                new: dict[Query, _Slot] = {}
+                slots = []
+                for row in rows:
+                    queries = self._queries(row, assignment)
+                    slots.append([_slot(query, new, remembered) for query in queries])
+                while len(remembered) > _REMEMBERED:
+                    remembered.popitem(last=False)
+                at_work.append((rows, slots, list(new.values())))
+                yield list(new)
+
+        for outcomes in self.workers.label(jobs()):
+            rows, slots, new = at_work.popleft()
+            for slot, outcome in zip(new, outcomes, strict=True):
+                slot.outcome = outcome
+            yield rows, [[slot.known() for slot in row] for row in slots]
+
+    def _queries(self, row: Row, assignment: Assignment) -> list[Query]:
+        """What is to be labelled in a row, one for each text column."""
+        question = None
+        if assignment.question_column is not None:
+            cell = row.get(assignment.question_column)
+            question = cell if isinstance(cell, str) and cell.strip() else None
+        score = None
+        if assignment.score_column is not None:
+            score = parse_score(row.get(assignment.score_column), assignment.score_scale)
+        return [
+            Query(_text(row.get(c.name), mask=self.mask), question or c.question, score)
+            for c in assignment.text_columns
+        ]
+
+    def _count(
+        self,
+        table: Table,
+        rows: list[Row],
+        outcomes: list[list[Outcome]],
+        assignment: Assignment,
+        summary: Summary,
+    ) -> None:
+        for row, said in zip(rows, outcomes, strict=True):
+            summary.rows += 1
+            for column, outcome in zip(assignment.text_columns, said, strict=True):
+                summary.add(outcome, readable=table.error_key not in row)
+                cell = row.get(column.name)
+                if cell is not None and not isinstance(cell, str):
+                    summary.not_text += 1
+                    summary.first_not_text = summary.first_not_text or summary.rows
+            if assignment.score_column is not None:
+                cell = row.get(assignment.score_column)
+                bad = parse_score(cell, assignment.score_scale) is None
+                summary.bad_scores += bad and cell not in (None, "")
+
+    # --- writing --------------------------------------------------------------------------
+
+    def _written(
+        self, table: Table, assignment: Assignment, journal: Journal, output: OutputRows
+    ) -> Iterator[Row]:
+        """Rows with their labels, from the input and the journal."""
+        chunks = zip(_chunks(table.read()), journal.entries(), strict=True)
+        for rows, entry in chunks:
+            for row, outcomes in zip(rows, _unpacked(entry), strict=True):
+                yield self._whole(table, row, assignment, outcomes, output)
+            self.progress.advance(len(rows))
+
+    def _whole(
+        self,
+        table: Table,
+        row: Row,
+        assignment: Assignment,
+        outcomes: list[Outcome],
+        output: OutputRows,
+    ) -> Row:
+        shown = self._shown(row, assignment, outcomes)
+        return output.row(shown, *self._said(table, row, outcomes))
+
+    def _said(
+        self, table: Table, row: Row, outcomes: list[Outcome]
+    ) -> tuple[list[Result], str | None]:
+        """Results of a row's texts, and why one is missing."""
+        model = self.workers.about().title
+        results, errors = [], []
+        if (unreadable := row.get(table.error_key)) is not None:
+            errors.append(str(unreadable))
+        for outcome in outcomes:
+            if outcome.error is not None:
+                errors.append(outcome.error)
+            results.append(outcome.result or Result(None, (), (), None, True, model))
+        return results, "; ".join(dict.fromkeys(errors)) or None
+
+    def _shown(self, row: Row, assignment: Assignment, outcomes: list[Outcome]) -> Row:
+        """A row as it may leave: masked, where that was asked for."""
+        if not self.mask:
+            return row
+        shown = dict(row)
+        for column, outcome in zip(assignment.text_columns, outcomes, strict=True):
+            cell = row.get(column.name)
+            # A number in which nothing was found stays a number.
+            if cell is not None and outcome.masked not in (None, str(cell)):
+                shown[column.name] = outcome.masked
+        return shown
+
+    def _output(
+        self, table: Table, assignment: Assignment, format: str, *, errors: bool
+    ) -> OutputRows:
+        return OutputRows(
+            self.workers.about().taxonomy,
+            format,
+            table.columns,
+            [column.name for column in assignment.text_columns],
+            errors=errors,
+        )
+
+    def _layout(
+        self, table: Table, assignment: Assignment, output: OutputRows, target: str
+    ) -> Layout:
+        renamed = output.renamed
+        to_file = target != STANDARD_STREAM
+        texts = [column.name for column in assignment.text_columns]
+        kinds = {renamed[c]: kinds for c, kinds in table.kinds.items()}
+        if self.mask:
+            kinds |= {renamed[c]: {str} for c in texts}
+        tabs = target.lower().removesuffix(GZIP).endswith(_TAB_SUFFIXES)
+        return Layout(
+            columns=[*renamed.values(), *output.added],
+            delimiter="\t" if tabs else table.delimiter or ",",
+            bom=to_file and (table.bom or table.format in ("xlsx", "sav")),
+            kinds=kinds | output.kinds,
+            schema=_renamed_schema(table, renamed),
+            labels={renamed[c]: text for c, text in table.labels.items()} | output.labels,
+            value_labels=output.value_labels,
+            spss=table.spss,
+            notes=notes(self.workers.about().taxonomy, texts) if to_file else (),
+        )
+
+
+class _Slot:
+    """Where a query's outcome will be; shared by all cells that ask the same."""
+
+    __slots__ = ("outcome",)
+
+    def __init__(self) -> None:
+        self.outcome: Outcome | None = None
+
+    def known(self) -> Outcome:
+        assert self.outcome is not None
+        return self.outcome
+
+
+def _slot(query: Query, new: dict[Query, _Slot], remembered: OrderedDict[Query, _Slot]) -> _Slot:
+    """Slot of a query that came before, or a new one."""
+    slot = remembered.get(query)
+    if slot is None:
+        slot = new[query] = remembered[query] = _Slot()
+    else:
+        remembered.move_to_end(query)
+    return slot
+
+
+def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    while chunk := list(itertools.islice(rows, CHUNK)):
+        yield chunk
+
+
+def _text(cell: object, *, mask: bool) -> str:
+    """Text of a cell; a number is none, but may be a telephone number that must not leave."""
+    if isinstance(cell, str):
+        return cell
+    return str(cell) if mask and cell is not None else ""
+
+
+def _headings(table: Table, column: TextColumn) -> tuple[str, ...]:
+    """What the file itself says that a column asks."""
+    return (column.name, table.labels.get(column.name, ""))
+
+
+def _as_question(table: Table, column: TextColumn) -> str | None:
+    """A heading that is a question is the one that was asked."""
+    for heading in _headings(table, column):
+        if heading.rstrip().endswith("?"):
+            return heading.strip()
+    return None
+
+
+def _packed(outcomes: list[list[Outcome]]) -> list[Any]:
+    """Outcomes as plain data for the journal."""
+    return [
+        [(o.result.to_dict() if o.result is not None else None, o.masked, o.error) for o in row]
+        for row in outcomes
+    ]
+
+
+def _unpacked(entry: list[Any]) -> list[list[Outcome]]:
+    return [
+        [
+            Outcome(Result.from_dict(found) if found is not None else None, masked, error)
+            for found, masked, error in row
+        ]
+        for row in entry
+    ]
+
+
+def _renamed_schema(table: Table, renamed: dict[str, str]) -> Any:
+    """Parquet types under the names that the columns are kept by."""
+    if table.schema is None:
+        return None
+    import pyarrow as pa
+
+    return pa.schema([(renamed[f.name], f.type) for f in table.schema])
+
+
+def files_of(sources: Sequence[str]) -> list[str]:
+    """Files to label: those named, and those of known kinds in the folders named.
+
+    Raises
+    ------
+    InputError
+        If a folder holds none.
+    """
+    found = []
+    for source in sources:
+        folder = Path(source)
+        if source == STANDARD_STREAM or not folder.is_dir():
+            found.append(source)
+            continue
+        inside = [
+            str(path)
+            for path in sorted(folder.iterdir())
+            if path.is_file() and not path.name.startswith((".", "~")) and format_of(path)
+        ]
+        if not inside:
+            msg = f"{source}: holds no file that can be labelled."
+            raise InputError(msg)
+        found += inside
+    return found
+
+
+_SAME_KIND = {".xls": ".xlsx", ".ods": ".xlsx", ".xlsm": ".xlsx", ".txt": ".csv"}
+
+
+def target_in(folder: Path, source: str, format: str | None) -> Path:
+    """Name of a file's output in a folder: its own, with another suffix where need be.
+
+    Examples
+    --------
+    >>> target_in(Path("uit"), "in/antwoorden.xls", None).as_posix()
+    'uit/antwoorden.xlsx'
+    >>> target_in(Path("uit"), "in/antwoorden.csv.gz", "parquet").as_posix()
+    'uit/antwoorden.parquet'
+    """
+    name = Path(source).name if source != STANDARD_STREAM else "invoer.jsonl"
+    bare = name.removesuffix(GZIP)
+    stem, suffix = Path(bare).stem, Path(bare).suffix.lower()
+    if format is not None and format_of(bare) != format:
+        return folder / f"{stem}.{format}"
+    return folder / f"{stem}{_SAME_KIND[suffix]}" if suffix in _SAME_KIND else folder / name
