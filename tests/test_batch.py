@@ -293,6 +293,16 @@ def test_a_model_that_cannot_be_opened_is_told(tmp_path, n_workers):
     assert [p.name for p in tmp_path.iterdir()] == ["in.csv"]
 
 
+def test_what_the_machine_lacks_is_no_fault_of_a_row(tmp_path, load):
+    class Full(Counting):
+        def label_many(self, texts, questions, scores):
+            raise OSError(28, "No space left on device")
+
+    source = csv_file(tmp_path / "in.csv", TEXTS)
+    with pytest.raises(OSError, match="No space left"):
+        Run(Workers(lambda: Full(load))).to_file(str(source), tmp_path / "uit.csv", "csv")
+
+
 def test_an_unreadable_row_is_kept_with_its_error(tmp_path, load):
     (tmp_path / "in.jsonl").write_text('{"text": "lange rij"}\n{"text": "kapot\n', "utf-8")
     run = Run(Workers(load))

@@ -582,7 +582,9 @@ def test_processes_end_promptly_when_broken_off(tmp_path, tiny_trained, number):
 def test_a_full_disk_keeps_the_labels_for_a_resumed_run(tmp_path, tiny_trained):
     resource = pytest.importorskip("resource")
     (tmp_path / "in.txt").write_text(
-        "".join(f"De rij was weer lang {i}.\n" for i in range(3000)), encoding="utf-8"
+        "".join(f"een uur in de rij gestaan bij de kassa {i}\n" for i in range(6000)),
+        encoding="utf-8",
+        encoding="utf-8",
     )
     command = [sys.executable, "-c", "from druppel.cli import main; main()", "label", "in.txt"]
     command += ["-o", "uit.csv", "--model", str(tiny_trained.folder)]
@@ -603,6 +605,10 @@ def test_a_full_disk_keeps_the_labels_for_a_resumed_run(tmp_path, tiny_trained):
     )
     assert done.returncode == 0, done.stderr
     assert "going on after row" in done.stderr
+    with open_table(tmp_path / "uit.csv") as table:
+        rows = list(table.read())
+    assert len(rows) == 6000
+    assert all(row["irritaties"] == "wachten" and "error" not in row for row in rows)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.txt", "uit.csv"]
 
 

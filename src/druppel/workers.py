@@ -240,6 +240,8 @@ class _Worker:
             try:
                 texts, questions, scores = zip(*part, strict=True)
                 results = list(self.labeler.label_many(texts, questions, scores))
+            except OSError:
+                raise  # the machine's fault, not the text's: a full disk, say
             except Exception:
                 outcomes += map(self._label_one, part)
             else:
@@ -249,6 +251,8 @@ class _Worker:
     def _label_one(self, query: Query) -> Outcome:
         try:
             return self._masked(query, self.labeler.label(*query))
+        except OSError:
+            raise
         except Exception as error:
             masked = None if self._masker is None else self._masker.mask(query.text).text
             return _failed(type(error).__name__, masked)
