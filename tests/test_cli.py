@@ -584,7 +584,6 @@ def test_a_full_disk_keeps_the_labels_for_a_resumed_run(tmp_path, tiny_trained):
     (tmp_path / "in.txt").write_text(
         "".join(f"een uur in de rij gestaan bij de kassa {i}\n" for i in range(6000)),
         encoding="utf-8",
-        encoding="utf-8",
     )
     command = [sys.executable, "-c", "from druppel.cli import main; main()", "label", "in.txt"]
     command += ["-o", "uit.csv", "--model", str(tiny_trained.folder)]

