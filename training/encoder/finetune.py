@@ -64,7 +64,7 @@ class Options:
     head_factor: float = 20.0
     weight_decay: float = 0.01
     warm_up: float = 0.06
-    validation_share: float = 0.1
+    validation_share: float = 0.06
     joined: float = 0.24
     noisy: float = 0.2
     hidden: float = 0.03
@@ -363,8 +363,14 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=Options.epochs)
     parser.add_argument("--layers", type=int, default=Options.layers)
     parser.add_argument("--checkpoint", type=Path, help="also save the torch weights here")
+    parser.add_argument("--start", type=Path, help="go on from the weights of a checkpoint")
+    parser.add_argument("--learning-rate", type=float, default=Options.learning_rate)
     arguments = parser.parse_args()
-    options = Options(epochs=arguments.epochs, layers=arguments.layers)
+    options = Options(
+        epochs=arguments.epochs,
+        layers=arguments.layers,
+        learning_rate=arguments.learning_rate,
+    )
     random.seed(options.seed)
     np.random.seed(options.seed)  # noqa: NPY002 (torch and transformers read the global state)
     torch.manual_seed(options.seed)
@@ -390,6 +396,11 @@ def main() -> None:
     examples = Examples(processor, space, options)
     base_rate = np.mean([examples.make(text).labels for text in texts], axis=0)
     tagger = Tagger(build(recovered, kept, options.layers), base_rate)
+    if arguments.start:
+        start = torch.load(arguments.start, weights_only=True)
+        if tuple(start["labels"]) != tuple(space.names):
+            sys.exit(f"{arguments.start}: was trained on another taxonomy")
+        tagger.load_state_dict(start["state"])
     finetune(tagger, texts, examples, options)
 
     if arguments.checkpoint:
