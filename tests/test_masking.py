@@ -4,6 +4,7 @@ import sys
 import time
 
 import pytest
+from benchmarks.masking import CASES as CASES_FILE
 from benchmarks.masking import finds, measure, read_cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,6 +29,15 @@ def test_precision_and_recall(score, kind):
     assert score.expected[kind] >= 35
     assert score.precision(kind) >= precision
     assert score.recall(kind) >= recall
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_precision_and_recall_on_the_blind_cases(kind):
+    # By another author, who knew the kinds and had not seen the code; never used to write it.
+    score = measure(MASKER, read_cases(CASES_FILE.with_name("masking_blind.jsonl")))
+    floor = 0.84 if kind == "NAAM" else 0.88
+    assert score.precision(kind) >= 0.9
+    assert score.recall(kind) >= floor
 
 
 def test_the_cases_are_sound():
@@ -179,9 +189,14 @@ def test_it_can_be_pickled():
     ],
 )
 def test_long_odd_texts_take_time_in_proportion(unit):
-    began = time.perf_counter()
-    MASKER.mask(unit * (20_000 // len(unit)))
-    assert time.perf_counter() - began < 5
+    def seconds(length):
+        began = time.perf_counter()
+        MASKER.mask(unit * (length // len(unit)))
+        return time.perf_counter() - began
+
+    short = min(seconds(4_000) for _ in range(3))
+    # Four times as long: sixteen times the time would be quadratic.
+    assert min(seconds(16_000) for _ in range(2)) < 10 * max(short, 0.002)
 
 
 def test_a_long_ordinary_text():

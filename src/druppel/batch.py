@@ -8,6 +8,7 @@ appears whole, and a run that was killed can go on.
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,7 +34,7 @@ from druppel.tables import (
     format_of,
     parse_score,
 )
-from druppel.workers import Outcome, Query, Workers
+from druppel.workers import FAILED, Outcome, Query, Workers
 from druppel.writing import write_table
 
 CHUNK = 512
@@ -271,10 +272,11 @@ class Run:
                 journal = self._restarted(journal, place, source, assignment)
                 if resume and journal.n_entries:
                     self.warn(f"{source}: going on after row {journal.n_entries * CHUNK:,}")
-                summary = self._label(table, assignment, journal)
-                output = self._output(table, assignment, format, errors=summary.failed > 0)
-                self.progress.begin("writing", summary.rows)
-                rows = self._written(table, assignment, journal, output)
+                n_rows, errors = self._label(table, assignment, journal)
+                output = self._output(table, assignment, format, errors=errors)
+                self.progress.begin("writing", n_rows)
+                summary = Summary()
+                rows = self._written(table, assignment, journal, output, summary)
                 layout = self._layout(table, assignment, output, str(target))
                 write_table(target, rows, layout, format=format, warn=self.warn)
                 summary.seconds = time.monotonic() - began
@@ -320,10 +322,10 @@ class Run:
             else:
                 journal = Journal(None, {})
                 try:
-                    summary.merge(self._label(table, assignment, journal))
-                    output = self._output(table, assignment, format, errors=summary.failed > 0)
+                    _, errors = self._label(table, assignment, journal)
+                    output = self._output(table, assignment, format, errors=errors)
                     layout = self._layout(table, assignment, output, STANDARD_STREAM)
-                    written = self._written(table, assignment, journal, output)
+                    written = self._written(table, assignment, journal, output, summary)
                     write_table(STANDARD_STREAM, written, layout, format=format, warn=self.warn)
                 finally:
                     journal.close(keep=False)
@@ -341,13 +343,16 @@ class Run:
             yield self._whole(table, row, assignment, outcomes, output)
 
     def results(self, source: str, summary: Summary) -> Iterator[tuple[list[str], list[Result]]]:
-        """Give each row's texts and results, for reading on a screen."""
+        """Give each row's texts and results, for reading on a screen; fill `summary`."""
+        began = time.monotonic()
         with open_table(source, self.opening, warn=self.warn) as table:
             assignment = self._settle(table)
             for row, outcomes in self._rows(table, assignment, summary):
                 shown = self._shown(row, assignment, outcomes)
                 texts = [str(shown.get(column.name) or "") for column in assignment.text_columns]
                 yield texts, self._said(table, row, outcomes)[0]
+            summary.cut_off = table.cut_off
+        summary.seconds = time.monotonic() - began
 
     # --- what to label --------------------------------------------------------------------
 
@@ -417,35 +422,41 @@ class Run:
 
     # --- labelling ------------------------------------------------------------------------
 
-    def _label(self, table: Table, assignment: Assignment, journal: Journal) -> Summary:
-        """Label what the journal does not hold yet; count all of it."""
+    def _label(self, table: Table, assignment: Assignment, journal: Journal) -> tuple[int, bool]:
+        """Label what the journal does not hold yet; say how many rows, and whether any failed."""
         total = table.count() if self.count_rows else table.n_rows
         self.progress.begin("labelling", total)
-        counted = Summary()
+        n_rows, errors = 0, False
         chunks = _chunks(table.read())
-        done = journal.n_entries
-        for rows, entry in zip(itertools.islice(chunks, done), journal.entries(), strict=True):
-            self._count(table, rows, _unpacked(entry), assignment, counted)
+        done = itertools.islice(chunks, journal.n_entries)
+        earlier = zip(done, map(json.loads, journal.entries()), strict=True)
+        for rows, entry in earlier:
+            errors = errors or any(found is None for row in entry for found, _, _ in row)
+            errors = errors or any(table.error_key in row for row in rows)
+            n_rows += len(rows)
             self.progress.advance(len(rows))
-        for rows, outcomes in self._outcomes(chunks, assignment):
-            journal.append(_packed(outcomes))
-            self._count(table, rows, outcomes, assignment, counted)
+        for rows, packed in self._outcomes(chunks, assignment):
+            entry_rows = ",".join("[" + ",".join(row) + "]" for row in packed)
+            journal.append(f"[{entry_rows}]".encode())
+            errors = errors or any(one.startswith(FAILED) for row in packed for one in row)
+            errors = errors or any(table.error_key in row for row in rows)
+            n_rows += len(rows)
             self.progress.advance(len(rows))
-        counted.cut_off = table.cut_off
-        return counted
+        return n_rows, errors
 
     def _rows(
         self, table: Table, assignment: Assignment, summary: Summary
     ) -> Iterator[tuple[Row, list[Outcome]]]:
         """Label rows as they come, without journal."""
-        for rows, outcomes in self._outcomes(_chunks(table.read()), assignment):
+        for rows, packed in self._outcomes(_chunks(table.read()), assignment):
+            outcomes = [[Outcome.unpack(json.loads(one)) for one in row] for row in packed]
             self._count(table, rows, outcomes, assignment, summary)
             yield from zip(rows, outcomes, strict=True)
 
     def _outcomes(
         self, chunks: Iterable[list[Row]], assignment: Assignment
-    ) -> Iterator[tuple[list[Row], list[list[Outcome]]]]:
-        """Label chunks of rows; a text that comes again is labelled once."""
+    ) -> Iterator[tuple[list[Row], list[list[str]]]]:
+        """Label chunks of rows, outcomes packed; a text that comes again is labelled once."""
         remembered: OrderedDict[Query, _Slot] = OrderedDict()
         at_work: deque[tuple[list[Row], list[list[_Slot]], list[_Slot]]] = deque()
 
@@ -505,14 +516,21 @@ class Run:
     # --- writing --------------------------------------------------------------------------
 
     def _written(
-        self, table: Table, assignment: Assignment, journal: Journal, output: OutputRows
+        self,
+        table: Table,
+        assignment: Assignment,
+        journal: Journal,
+        output: OutputRows,
+        summary: Summary,
     ) -> Iterator[Row]:
-        """Rows with their labels, from the input and the journal."""
-        chunks = zip(_chunks(table.read()), journal.entries(), strict=True)
-        for rows, entry in chunks:
-            for row, outcomes in zip(rows, _unpacked(entry), strict=True):
+        """Rows with their labels, from the input and the journal; counts them."""
+        for rows, entry in zip(_chunks(table.read()), journal.entries(), strict=True):
+            labelled = [[Outcome.unpack(fields) for fields in row] for row in json.loads(entry)]
+            self._count(table, rows, labelled, assignment, summary)
+            for row, outcomes in zip(rows, labelled, strict=True):
                 yield self._whole(table, row, assignment, outcomes, output)
             self.progress.advance(len(rows))
+        summary.cut_off = table.cut_off
 
     def _whole(
         self,
@@ -591,9 +609,9 @@ class _Slot:
     __slots__ = ("outcome",)
 
     def __init__(self) -> None:
-        self.outcome: Outcome | None = None
+        self.outcome: str | None = None
 
-    def known(self) -> Outcome:
+    def known(self) -> str:
         assert self.outcome is not None
         return self.outcome
 
@@ -631,24 +649,6 @@ def _as_question(table: Table, column: TextColumn) -> str | None:
         if heading.rstrip().endswith("?"):
             return heading.strip()
     return None
-
-
-def _packed(outcomes: list[list[Outcome]]) -> list[Any]:
-    """Outcomes as plain data for the journal."""
-    return [
-        [(o.result.to_dict() if o.result is not None else None, o.masked, o.error) for o in row]
-        for row in outcomes
-    ]
-
-
-def _unpacked(entry: list[Any]) -> list[list[Outcome]]:
-    return [
-        [
-            Outcome(Result.from_dict(found) if found is not None else None, masked, error)
-            for found, masked, error in row
-        ]
-        for row in entry
-    ]
 
 
 def _renamed_schema(table: Table, renamed: dict[str, str]) -> Any:

@@ -15,7 +15,8 @@ from typing import IO, Any
 from druppel.errors import InputError
 
 _FRAME = struct.Struct(">II")  # length and checksum of what follows
-_LEVEL = 1
+_LEVEL = 1  # of compression: the fastest
+_JOB, _ENTRY, _DONE = b"J", b"E", b"D"  # kinds of frames
 _SUFFIX = ".druppel-part"
 
 
@@ -51,11 +52,11 @@ class Journal:
         key = hashlib.blake2b(json.dumps(job, sort_keys=True).encode(), digest_size=16).hexdigest()
         frames = self._frames() if resume else iter(())
         first = next(frames, None)
-        if first is not None and first[0] == {"job": key}:
-            end = first[1]
-            for entry, end in frames:  # noqa: B007 (the last end is wanted)
-                if isinstance(entry, dict):
-                    self.done = entry
+        if first is not None and first[:2] == (_JOB, key.encode()):
+            end = first[2]
+            for kind, data, end in frames:  # noqa: B007 (the last end is wanted)
+                if kind == _DONE:
+                    self.done = json.loads(data)
                 else:
                     self.n_entries += 1
             self._file.seek(end)
@@ -64,27 +65,27 @@ class Journal:
         self.other_work = first is not None
         self._file.seek(0)
         self._file.truncate()
-        self._write({"job": key})
+        self._write(_JOB, key.encode())
 
-    def append(self, entry: list[Any]) -> None:
+    def append(self, entry: bytes) -> None:
         """Add an entry; it is on the disk when this returns."""
-        self._write(entry)
+        self._write(_ENTRY, entry)
         self.n_entries += 1
 
-    def entries(self) -> Iterator[list[Any]]:
+    def entries(self) -> Iterator[bytes]:
         """Give all entries from the first on."""
-        for entry, _ in self._frames():
-            if isinstance(entry, list):
-                yield entry
+        for kind, data, _ in self._frames():
+            if kind == _ENTRY:
+                yield data
 
     def finish(self, outcome: Mapping[str, Any]) -> None:
         """Put what came of the work in place of the entries."""
         first = next(self._frames())
-        self._file.seek(first[1])
+        self._file.seek(first[2])
         self._file.truncate()
         self.n_entries = 0
         self.done = dict(outcome)
-        self._write(self.done)
+        self._write(_DONE, json.dumps(self.done).encode())
 
     def close(self, *, keep: bool) -> None:
         """Close the file, and remove it unless a later run is to go on with it."""
@@ -92,16 +93,16 @@ class Journal:
             self.path.unlink(missing_ok=True)
         self._file.close()
 
-    def _write(self, entry: Any) -> None:
-        data = zlib.compress(json.dumps(entry, separators=(",", ":")).encode(), _LEVEL)
+    def _write(self, kind: bytes, data: bytes) -> None:
+        frame = kind + zlib.compress(data, _LEVEL)
         self._file.seek(0, os.SEEK_END)
-        self._file.write(_FRAME.pack(len(data), zlib.crc32(data)) + data)
+        self._file.write(_FRAME.pack(len(frame), zlib.crc32(frame)) + frame)
         self._file.flush()
         if self.path is not None:
             os.fsync(self._file.fileno())
 
-    def _frames(self) -> Iterator[tuple[Any, int]]:
-        """Give each whole frame with the offset of its end."""
+    def _frames(self) -> Iterator[tuple[bytes, bytes, int]]:
+        """Give the kind and data of each whole frame, with the offset of its end."""
         position = 0
         while True:
             self._file.seek(position)
@@ -109,11 +110,11 @@ class Journal:
             if len(head) < _FRAME.size:
                 return
             length, checksum = _FRAME.unpack(head)
-            data = self._file.read(length)
-            if len(data) < length or zlib.crc32(data) != checksum:
+            frame = self._file.read(length)
+            if len(frame) < length or zlib.crc32(frame) != checksum:
                 return
             position += _FRAME.size + length
-            yield json.loads(zlib.decompress(data)), position
+            yield frame[:1], zlib.decompress(frame[1:]), position
 
 
 def journal_path(target: Path) -> Path:

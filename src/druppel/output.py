@@ -79,9 +79,11 @@ def to_row(result: Result, taxonomy: Taxonomy) -> dict[str, Any]:
     row["irritaties"] = ", ".join(result.irritations)
     row["signalen"] = ", ".join(signal.signal for signal in result.signals)
     row["controleren"] = result.review
-    for category in taxonomy.categories:
-        said = {a.polarity for a in result.aspects if a.category == category.slug}
-        row[category.slug] = "+".join(p for p in POLARITIES if p in said) or None
+    said: dict[str, set[str]] = {}
+    for aspect in result.aspects:
+        said.setdefault(aspect.category, set()).add(aspect.polarity)
+    for category, polarities in said.items():
+        row[category] = "+".join(p for p in POLARITIES if p in polarities)
     row["aspecten"] = ", ".join(f"{a.leaf or a.category}:{a.polarity}" for a in result.aspects)
     row["bewijs"] = " | ".join(f"{a.leaf or a.category}: {a.evidence}" for a in result.aspects)
     row["taal"] = result.language

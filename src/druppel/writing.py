@@ -118,14 +118,16 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _csv_cell(value: Any, decimal: str) -> str:
-    if value is None:
+    if value is None or value == "":
         return ""
     if isinstance(value, bool):
         return "ja" if value else "nee"
     if isinstance(value, float):
         return str(value).replace(".", decimal)
-    text = whole_text(str(plain(value)))
-    if text and _FORMULA.match(text) and not _NUMBER.fullmatch(text):
+    text = value if isinstance(value, str) else str(plain(value))
+    if not text.isascii():
+        text = whole_text(text)
+    if _FORMULA.match(text) and not _NUMBER.fullmatch(text):
         # A spreadsheet shows a leading apostrophe's cell as text instead of running it.
         return "'" + text
     return text
