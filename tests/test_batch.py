@@ -119,6 +119,29 @@ def test_spss_keeps_what_it_knows_and_gets_labels(tmp_path, load):
     assert new.variable_value_labels["sentiment"][1.0] == "negatief"
 
 
+def test_spss_durations_and_moments_come_back_exactly(tmp_path, load):
+    pyreadstat = pytest.importorskip("pyreadstat")
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {
+            "wacht": [108_000.0, -60.0, 86_400.0],
+            "ligduur": [108_000.0, 5.0, None],
+            "dag": [13_899_949_200.0, 13_899_945_600.0, None],
+            "open": ["lange rij", "geen", "heerlijk gegeten"],
+        }
+    )
+    forms = {"wacht": "TIME8", "ligduur": "DTIME12", "dag": "DATE11"}
+    pyreadstat.write_sav(frame, str(tmp_path / "in.sav"), variable_format=forms, note="aantekening")
+    run = Run(Workers(load), Assignment((TextColumn("open"),)))
+    for suffix in ("sav", "parquet", "xlsx", "jsonl"):
+        run.to_file(str(tmp_path / "in.sav"), tmp_path / f"uit.{suffix}", suffix)
+    after, meta = pyreadstat.read_sav(str(tmp_path / "uit.sav"), disable_datetime_conversion=True)
+    pd.testing.assert_frame_equal(frame, after[list(frame.columns)], check_dtype=False)
+    assert {name: meta.original_variable_types[name] for name in forms} == forms
+    assert meta.notes == ["aantekening"]
+
+
 def test_names_that_spss_does_not_allow(tmp_path, load):
     pyreadstat = pytest.importorskip("pyreadstat")
     names = ["1e indruk", "Wat kan er beter?", "all", "Wat kan er beter!", "é" * 60, "nr"]
@@ -310,6 +333,7 @@ def test_an_unreadable_row_is_kept_with_its_error(tmp_path, load):
     rows = rows_of(tmp_path / "uit.csv")
     assert [bool(row["error"]) for row in rows] == [False, True]
     assert rows[1]["error"].endswith("in.jsonl:2: not a JSON object")
+    assert [row["controleren"] for row in rows] == [rows[0]["controleren"], "ja"]
     assert (summary.labelled, summary.failed) == (1, 1)
 
 
@@ -515,14 +539,16 @@ def test_a_summary_survives_as_json():
 def test_masked_texts_leave_without_personal_data(tmp_path, load):
     pytest.importorskip("phonenumbers")
     text = "lange rij bij de kassa, bel mij op 06-12345678 of mail jan@voorbeeld.nl"
-    write_jsonl(tmp_path / "in.jsonl", [{"t": text}, {"t": 612345678}, {"t": "geen"}])
+    write_jsonl(tmp_path / "in.jsonl", [{"t": text}, {"t": 612345678}, {"t": 12}])
     run = Run(Workers(load, mask=True), Assignment((TextColumn("t"),)), mask=True)
     for suffix in ("jsonl", "csv"):
         run.to_file(str(tmp_path / "in.jsonl"), tmp_path / f"uit.{suffix}", suffix)
         content = (tmp_path / f"uit.{suffix}").read_text(encoding="utf-8")
         assert "06-12345678" not in content
         assert "voorbeeld.nl" not in content
-    first = rows_of(tmp_path / "uit.jsonl")[0]
+        assert "612345678" not in content
+    first, number, other = rows_of(tmp_path / "uit.jsonl")
+    assert (number["t"], other["t"]) == ("[TELEFOON]", 12)
     assert first["t"].startswith("lange rij bij de kassa, ")
     assert "[TELEFOON]" in first["t"]
     assert first["aspects"]

@@ -498,6 +498,8 @@ def test_finished_files_are_not_labelled_again(small, tmp_path):
         (["leeg", "-o", "uit"], "holds no file"),
         (["a.csv", "-o", "uit.ods"], "cannot write that kind of file"),
         (["a.csv", "--summary", "weg/s.json"], "cannot write there"),
+        (["a.csv", "--summary", "a.csv"], "is an input or output"),
+        (["a.csv", "-o", "uit.csv", "--summary", "uit.csv"], "is an input or output"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -525,6 +527,31 @@ def test_impossible_outputs_are_told_before_the_work(small, tmp_path, arguments,
 )
 def test_wrong_use_of_batches_is_exit_2(run, options):
     assert run("label", EXAMPLE, *options).returncode == 2
+
+
+def test_a_target_without_suffix_takes_the_format_named(small, tmp_path):
+    (tmp_path / "in.csv").write_text("antwoord\nlange rij\n", encoding="utf-8")
+    assert small("in.csv", "-o", "/dev/null", "--format", "csv").returncode == 0
+    assert small("in.csv", "-o", "uit", "--format", "jsonl").returncode == 0
+    assert json.loads((tmp_path / "uit").read_text())["irritations"] == ["wachten"]
+
+
+def test_an_unexpected_error_shows_no_cell(tmp_path, tiny_trained):
+    secret = "geheim-merkteken-7731"
+    (tmp_path / "in.csv").write_text(f"antwoord\n{secret}\n", encoding="utf-8")
+    code = (
+        "import druppel.writing as w\n"
+        "def broken(stream, rows, *rest): raise ValueError(str(list(rows)))\n"
+        "w._WRITERS['csv'] = broken\n"
+        "from druppel.cli import main; main()"
+    )
+    command = [sys.executable, "-c", code, "label", "in.csv", "-o", "uit.csv"]
+    command += ["--model", str(tiny_trained.folder)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "unexpected ValueError" in done.stderr
+    assert secret not in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_two_questions_in_one_pass(small, tmp_path):

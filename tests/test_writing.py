@@ -1,5 +1,6 @@
 import json
-from datetime import datetime
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
@@ -131,3 +132,45 @@ def test_values_that_excel_cannot_hold_stay_whole(tmp_path):
 def test_a_folder_is_no_target(tmp_path):
     with pytest.raises(InputError, match="is a folder"):
         write_table(tmp_path, [], Layout(["a"]), format="csv")
+
+
+def test_a_carriage_return_stays_within_its_cell(tmp_path):
+    path = tmp_path / "uit.csv"
+    write_table(path, [{"a": "prima\rgoed", "b": "x"}], Layout(["a", "b"]), format="csv")
+    assert path.read_bytes() == b'a,b\n"prima\rgoed",x\n'
+    assert read(path)[1] == [{"a": "prima\rgoed", "b": "x"}]
+
+
+def test_json_lines_hold_no_nan(tmp_path):
+    path = tmp_path / "uit.jsonl"
+    row = {"a": float("nan"), "b": [float("inf"), {"c": 1.5}]}
+    write_table(path, [row], Layout([]), format="jsonl")
+    assert json.loads(path.read_text(), parse_constant=lambda _: 1 / 0) == {
+        "a": None,
+        "b": [None, {"c": 1.5}],
+    }
+
+
+def test_days_and_moments_in_one_column(tmp_path):
+    pq = pytest.importorskip("pyarrow.parquet")
+    pyreadstat = pytest.importorskip("pyreadstat")
+    rows = [{"m": date(2026, 1, 1)}, {"m": datetime(2026, 1, 2, 13, 5)}, {"m": None}]
+    layout = Layout(["m"], kinds={"m": {date, datetime}})
+    write_table(tmp_path / "uit.parquet", rows, layout, format="parquet")
+    moments = [datetime(2026, 1, 1), datetime(2026, 1, 2, 13, 5), None]
+    assert pq.read_table(tmp_path / "uit.parquet")["m"].to_pylist() == moments
+    write_table(tmp_path / "uit.sav", rows, layout, format="sav")
+    cells, meta = pyreadstat.read_sav(str(tmp_path / "uit.sav"), output_format="dict")
+    assert cells["m"] == moments
+    assert meta.original_variable_types["m"].startswith("DATETIME")
+
+
+def test_amounts_and_durations_are_numbers_in_spss(tmp_path):
+    pyreadstat = pytest.importorskip("pyreadstat")
+    row = {"bedrag": Decimal("12.50"), "duur": timedelta(hours=36)}
+    write_table(tmp_path / "uit.sav", [row], Layout(["bedrag", "duur"]), format="sav")
+    cells, meta = pyreadstat.read_sav(
+        str(tmp_path / "uit.sav"), output_format="dict", disable_datetime_conversion=True
+    )
+    assert (cells["bedrag"], cells["duur"]) == ([12.5], [129_600.0])
+    assert meta.original_variable_types["duur"].startswith("TIME")

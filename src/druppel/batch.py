@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,6 +34,7 @@ from druppel.tables import (
     find_text_column,
     format_of,
     parse_score,
+    shown,
 )
 from druppel.workers import FAILED, Outcome, Query, Workers
 from druppel.writing import write_table
@@ -41,6 +43,7 @@ CHUNK = 512
 """Rows that are labelled, and kept in the journal, together."""
 
 _REMEMBERED = 50_000  # outcomes kept for texts that come again
+_PLACEHOLDER = re.compile(r"\[[A-Z-]+\]")
 _TAB_SUFFIXES = (".tsv", ".tab")
 
 
@@ -158,7 +161,7 @@ class Summary:
             self.empty += 1
         else:
             self.other_language += 1
-        self.review += result is None or result.review
+        self.review += result is None or not readable or result.review
 
     def merge(self, other: Summary) -> None:
         """Add what came of another file."""
@@ -271,7 +274,8 @@ class Run:
                     return Summary.from_dict(journal.done)
                 journal = self._restarted(journal, place, source, assignment)
                 if resume and journal.n_entries:
-                    self.warn(f"{source}: going on after row {journal.n_entries * CHUNK:,}")
+                    done = min(journal.n_entries * CHUNK, table.count())
+                    self.warn(f"{source}: going on after row {done:,}")
                 n_rows, errors = self._label(table, assignment, journal)
                 output = self._output(table, assignment, format, errors=errors)
                 self.progress.begin("writing", n_rows)
@@ -348,8 +352,8 @@ class Run:
         with open_table(source, self.opening, warn=self.warn) as table:
             assignment = self._settle(table)
             for row, outcomes in self._rows(table, assignment, summary):
-                shown = self._shown(row, assignment, outcomes)
-                texts = [str(shown.get(column.name) or "") for column in assignment.text_columns]
+                masked = self._shown(row, assignment, outcomes)
+                texts = [str(masked.get(column.name) or "") for column in assignment.text_columns]
                 yield texts, self._said(table, row, outcomes)[0]
             summary.cut_off = table.cut_off
         summary.seconds = time.monotonic() - began
@@ -374,8 +378,6 @@ class Run:
         return Assignment(columns, asked.question_column, asked.score_column, asked.score_scale)
 
     def _tell(self, table: Table, columns: Sequence[TextColumn], *, named: bool) -> None:
-        from druppel.tables import listed
-
         taken = []
         if table.format == "csv":
             marks = {"\t": "tab", ";": "semicolon", ",": "comma", "|": "bar", None: None}
@@ -384,7 +386,8 @@ class Run:
         if table.encoding not in (None, "utf-8"):
             taken.append({"cp1252": "Windows-1252"}.get(str(table.encoding), str(table.encoding)))
         if not named and len(table.columns) > 1:
-            taken.append(f"text column {listed([columns[0].name])}")
+            number = table.columns.index(columns[0].name) + 1
+            taken.append(f"text column {shown(columns[0].name, number)}")
         questions = [c for c in columns if c.question and c.question in _headings(table, c)]
         if questions and not self.assignment.question_column:
             taken.append("its heading as the question")
@@ -540,8 +543,8 @@ class Run:
         outcomes: list[Outcome],
         output: OutputRows,
     ) -> Row:
-        shown = self._shown(row, assignment, outcomes)
-        return output.row(shown, *self._said(table, row, outcomes))
+        masked = self._shown(row, assignment, outcomes)
+        return output.row(masked, *self._said(table, row, outcomes))
 
     def _said(
         self, table: Table, row: Row, outcomes: list[Outcome]
@@ -554,20 +557,23 @@ class Run:
         for outcome in outcomes:
             if outcome.error is not None:
                 errors.append(outcome.error)
-            results.append(outcome.result or Result(None, (), (), None, True, model))
+            result = outcome.result or Result(None, (), (), None, True, model)
+            results.append(replace(result, review=True) if unreadable is not None else result)
         return results, "; ".join(dict.fromkeys(errors)) or None
 
     def _shown(self, row: Row, assignment: Assignment, outcomes: list[Outcome]) -> Row:
         """A row as it may leave: masked, where that was asked for."""
         if not self.mask:
             return row
-        shown = dict(row)
+        masked = dict(row)
         for column, outcome in zip(assignment.text_columns, outcomes, strict=True):
             cell = row.get(column.name)
-            # A number in which nothing was found stays a number.
-            if cell is not None and outcome.masked not in (None, str(cell)):
-                shown[column.name] = outcome.masked
-        return shown
+            if isinstance(cell, str):
+                masked[column.name] = cell if outcome.masked is None else outcome.masked
+            elif cell is not None and (found := _PLACEHOLDER.search(outcome.masked or "")):
+                # A number in which nothing was found stays a number.
+                masked[column.name] = found[0]
+        return masked
 
     def _output(
         self, table: Table, assignment: Assignment, format: str, *, errors: bool
@@ -635,7 +641,8 @@ def _text(cell: object, *, mask: bool) -> str:
     """Text of a cell; a number is none, but may be a telephone number that must not leave."""
     if isinstance(cell, str):
         return cell
-    return str(cell) if mask and cell is not None else ""
+    # A spreadsheet drops the nought before a telephone number.
+    return f"{cell} 0{cell}" if mask and cell is not None else ""
 
 
 def _headings(table: Table, column: TextColumn) -> tuple[str, ...]:

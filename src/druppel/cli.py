@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -107,6 +108,10 @@ def main() -> None:
         print(f"druppel: {_in_one_line(error)}", file=sys.stderr)
         sys.stdout = None
         sys.exit(1)
+    except Exception as error:
+        # The words of a library's error, and of its traceback, may hold a customer's text.
+        print(f"druppel: {_in_one_line(error)}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _terminated(number: int, frame: object) -> None:
@@ -119,7 +124,9 @@ def _in_one_line(error: Exception) -> str:
     if isinstance(error, DruppelError):
         return str(error)
     if not isinstance(error, OSError):
-        return f"{type(error).__name__}."
+        places = traceback.extract_tb(error.__traceback__)
+        at = [f"{Path(p.filename).name}:{p.lineno}" for p in places if "druppel" in p.filename]
+        return f"unexpected {type(error).__name__} at {at[-1] if at else '?'}. Please report it."
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{error.strerror or type(error).__name__}."
 
@@ -274,9 +281,8 @@ def label(
         header_rows=header_rows,
     )
     jobs = _plan(batch.files_of(sources), sources, output, format)
-    if summary is not None and not summary.resolve().parent.is_dir():
-        msg = f"{summary}: cannot write there (No such file or directory). Check the folder."
-        raise InputError(msg)
+    if summary is not None:
+        _check_summary(summary, jobs)
     signal.signal(signal.SIGTERM, _terminated)
     run = batch.Run(
         workers=_workers(model, profile, mode, workers, mask=mask),
@@ -302,6 +308,18 @@ def label(
     _label_files(run, jobs, resume=resume, summary=summary, say=say)
 
 
+def _check_summary(summary: Path, jobs: list[tuple[str, Path | None, str]]) -> None:
+    """Refuse a summary that cannot be written, or would replace a file of the run."""
+    if not summary.resolve().parent.is_dir():
+        msg = f"{summary}: cannot write there (No such file or directory). Check the folder."
+        raise InputError(msg)
+    files = {Path(source).resolve() for source, _, _ in jobs}
+    files |= {target.resolve() for _, target, _ in jobs if target is not None}
+    if summary.resolve() in files:
+        msg = f"{summary}: is an input or output. Choose another file for the summary."
+        raise InputError(msg)
+
+
 def _plan(
     files: list[str], sources: list[str], output: str | None, format: str | None
 ) -> list[tuple[str, Path | None, str]]:
@@ -314,8 +332,8 @@ def _plan(
     assert output is not None
     target = Path(output)
     if len(files) == 1 and [*files] == sources and not target.is_dir():
-        known = tables.output_format_of(target)
-        jobs: list[tuple[str, Path | None, str]] = [(files[0], target, format or known)]
+        chosen = format or tables.output_format_of(target)
+        jobs: list[tuple[str, Path | None, str]] = [(files[0], target, chosen)]
     else:
         if target.exists() and not target.is_dir():
             msg = f"{target}: is a file. Name a folder, since there are several inputs."
@@ -365,7 +383,7 @@ def _label_files(
                 _print_list(run.results(source, found))
             else:
                 run.to_stream(source, format, found)
-        except (InputError, OSError) as error:
+        except Exception as error:
             if not several or isinstance(error, BrokenPipeError):
                 raise
             failures.append(source)
@@ -382,6 +400,8 @@ def _label_files(
     if summary is not None:
         _write_summary(summary, run, total, files)
     if failures:
+        if several and files and jobs[0][1] is not None:
+            say("the same command with --resume leaves out the files that are done")
         msg = f"{len(failures)} of {len(jobs)} files could not be labelled; they are named above."
         raise InputError(msg)
     if total.cut_off:

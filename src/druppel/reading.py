@@ -145,7 +145,7 @@ def open_table(
         elif format == "sav":
             table = read_sav(opened.enter_context(_on_disk(source, stream)), name)
         else:
-            if b"\0" in start and not start.startswith(_WIDE_MARKS):
+            if b"\0" in start and not opening.encoding and not start.startswith(_WIDE_MARKS):
                 msg = f"{name}: not a {format} file (it holds binary data)."
                 raise InputError(msg)
             text, mixed = _decoded(stream, name, opening.encoding)
@@ -175,7 +175,9 @@ def open_table(
         yield table
 
 
-_WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+# An accented letter in UTF-8; as Windows-1252 it would be two letters that never follow each other.
+_UTF8_LETTER = re.compile(rb"\xc3[\x80-\xbf]")
 
 
 class _Told:
@@ -340,10 +342,12 @@ def _decoded(
             raise InputError(msg)
         return io.TextIOWrapper(stream, encoding=encoding, newline=""), None
     if start.startswith(_WIDE_MARKS):
-        if not _decodes(stream, "utf-16"):
-            msg = f"{name}: begins as UTF-16 and goes on otherwise. Save it as UTF-8."
+        wide_marks = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+        wide_name = "utf-32" if start.startswith(wide_marks) else "utf-16"
+        if not _decodes(stream, wide_name):
+            msg = f"{name}: begins as {wide_name} and goes on otherwise. Save it as UTF-8."
             raise InputError(msg)
-        return io.TextIOWrapper(stream, encoding="utf-16", newline=""), None
+        return io.TextIOWrapper(stream, encoding=wide_name, newline=""), None
     if _decodes(stream, "utf-8-sig"):
         return io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""), None
     # Not UTF-8 throughout. Lines with letters beyond ASCII that are UTF-8 cannot be chance.
@@ -356,6 +360,7 @@ def _decoded(
             wide += 1
         except UnicodeDecodeError:
             other += 1
+            wide += bool(_UTF8_LETTER.search(line))
             first = first or number
     stream.seek(0)
     if wide and other:
@@ -491,7 +496,11 @@ def _records(
             return
         except (csv.Error, _TooLongError) as error:
             endless = isinstance(error, _TooLongError) or "unexpected end" in str(error)
-            mended = None if endless else _mend(lines, delimiter, width)
+            mended = _tolerant(lines.taken[0], delimiter) if lines.taken else None
+            if mended is not None and width and len(mended) == width:
+                lines.give_back(1)
+            else:
+                mended = None if endless else _mend(lines, delimiter, width)
             if mended is not None:
                 cells = mended
             else:
@@ -506,6 +515,32 @@ def _records(
             reader = csv.reader(lines, delimiter=delimiter, strict=True)
         width = width or len(cells)
         yield begin, cells
+
+
+def _tolerant(line: str, delimiter: str) -> list[str] | None:
+    """Cells of a line in which a quotation mark ends a cell only before the next or the end.
+
+    None where one is never closed.
+    """
+    line = line.rstrip("\r\n")
+    cells, at = [], 0
+    while True:
+        if line[at : at + 1] == '"':
+            end = line.find('"', at + 1)
+            while end >= 0 and line[end + 1 : end + 2] not in ("", delimiter):
+                skip = 2 if line[end + 1] == '"' else 1
+                end = line.find('"', end + skip)
+            if end < 0:
+                return None
+            cells.append(line[at + 1 : end].replace('""', '"'))
+            end += 1
+        else:
+            end = line.find(delimiter, at)
+            end = len(line) if end < 0 else end
+            cells.append(line[at:end])
+        if end >= len(line):
+            return cells
+        at = end + 1
 
 
 def _mend(lines: _Lines, delimiter: str, width: int) -> list[str] | None:
@@ -578,6 +613,8 @@ def _csv_row(
             "column",
         )
         cells = [*cells[: width - 1], delimiter.join(cells[width - 1 :])]
+    elif len(cells) < width:
+        told.row(number, f"{len(cells)} cells under {width} columns; those that miss are empty")
     return dict(itertools.zip_longest(columns, cells, fillvalue=""))
 
 
@@ -662,6 +699,9 @@ def _read_workbook(stream: IO[bytes], name: str, opening: Opening, told: _Told) 
     else:
         msg = f"{name}: no sheet holds anything, there is nothing to label."
         raise InputError(msg)
+    if opening.sheet is None and len(workbook.sheet_names) > 1:
+        told.row(f"sheet {title}", "this sheet was labelled; the others are not in the output")
+    filled = _below_title(cells, filled, told)
     # Columns and rows around the data that hold nothing are no part of the table.
     width = 1 + max(i for row in cells for i, value in enumerate(row) if value not in ("", None))
     heads = [list(map(_cell, cells[i][:width])) for i in filled[: opening.header_rows]]
@@ -694,6 +734,25 @@ def _read_workbook(stream: IO[bytes], name: str, opening: Opening, told: _Told) 
             if value != "":
                 kinds[column].add(kind_of(_cell(value)))
     return Table(name, columns, "xlsx", read, n_rows=len(body), kinds=kinds)
+
+
+def _below_title(cells: list[list[Any]], filled: list[int], told: _Told) -> list[int]:
+    """Pass over a title above the header: a cell by itself, an empty row, and then names."""
+
+    def held(row: int) -> list[Any]:
+        return [value for value in cells[row] if value not in ("", None)]
+
+    for this, following in itertools.pairwise(filled[:5]):
+        if len(held(this)) > 1:
+            return filled
+        names = held(following)
+        if following > this + 1 and len(names) > 1 and all(isinstance(n, str) for n in names):
+            told.row(
+                following + 1,
+                "taken for the row with the column names; what stands above it for a title",
+            )
+            return [row for row in filled if row >= following]
+    return filled
 
 
 def _spread_header(
@@ -764,7 +823,7 @@ def _read_jsonl(text: io.TextIOWrapper, name: str, told: _Told) -> Table:
                 continue
             row = _json_object(line)
             if row is None:
-                told.row(number, "not a JSON object; the row is kept without labels")
+                told.row(number, "not a JSON object; the row keeps its place, without content")
                 row = {table.error_key: f"{name}:{number}: not a JSON object"}
             yield row
 

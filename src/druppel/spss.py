@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,8 @@ def read_sav(path: Path, name: str) -> Table:
         msg = f"{name}: holds no variables, there is nothing to label."
         raise InputError(msg)
 
+    readers = [_reader(meta, c) for c in columns]
+
     def read() -> Iterator[Row]:
         done = 0
         while True:
@@ -47,13 +52,17 @@ def read_sav(path: Path, name: str) -> Table:
                     row_limit=_CHUNK,
                     output_format="dict",
                     user_missing=True,
+                    # Its own conversion wraps durations at a day and drops the time of dates.
+                    disable_datetime_conversion=True,
                 )
             except Exception:
                 msg = f"{name}: damaged after row {done}. Open it in SPSS and save it again."
                 raise InputError(msg) from None
             count = len(next(iter(cells.values()), ()))
             for row in zip(*cells.values(), strict=True):
-                yield {c: _whole(v) for c, v in zip(columns, row, strict=True)}
+                yield {
+                    c: read_value(v) for c, v, read_value in zip(columns, row, readers, strict=True)
+                }
             done += count
             if count < _CHUNK:
                 return
@@ -70,23 +79,59 @@ def read_sav(path: Path, name: str) -> Table:
     )
 
 
-def _kinds(meta: Any, column: str) -> set[type]:
-    from datetime import date, datetime, time
+_EPOCH = datetime(1582, 10, 14)
+_DAY = 86_400
+_DATES = ("DATE", "ADATE", "EDATE", "SDATE", "JDATE", "DATETIME", "YMDHMS")
+_DURATIONS = ("TIME", "DTIME")
+_FORM = re.compile(r"[A-Z]+")
 
+
+def _form(meta: Any, column: str) -> str:
+    """Kind of format of a variable, such as DATE or F, without its width."""
+    found = _FORM.match(meta.original_variable_types[column] or "")
+    return found[0] if found else ""
+
+
+def _kinds(meta: Any, column: str) -> set[type]:
     if meta.readstat_variable_types[column] == "string":
         return {str}
-    form = meta.original_variable_types[column]
-    if form.startswith(("DATETIME", "YMDHMS")):
-        return {datetime}
-    if form.startswith(("DATE", "ADATE", "EDATE", "SDATE", "JDATE")):
-        return {date}
-    if form.startswith("TIME"):
-        return {time}
-    return {float}
+    form = _form(meta, column)
+    if form in _DATES:
+        return {date, datetime}
+    return {timedelta} if form in _DURATIONS else {float}
+
+
+def _reader(meta: Any, column: str) -> Callable[[Any], Any]:
+    """How a variable's stored values are read."""
+    form = _form(meta, column)
+    if meta.readstat_variable_types[column] == "string":
+        return lambda value: value
+    if form in _DATES:
+        return _as_moment
+    return _as_duration if form in _DURATIONS else _whole
+
+
+def _as_moment(value: Any) -> Any:
+    """A day, or a moment of a day; what is outside the calendar stays a number."""
+    if not isinstance(value, float) or math.isnan(value):
+        return None
+    try:
+        moment = _EPOCH + timedelta(seconds=value)
+    except OverflowError:
+        return value
+    return moment if value % _DAY else moment.date()
+
+
+def _as_duration(value: Any) -> Any:
+    if not isinstance(value, float) or math.isnan(value):
+        return None
+    return timedelta(seconds=value)
 
 
 def _whole(value: Any) -> Any:
     """A number without decimals as a whole number: code 3 is not "3.0" in another format."""
+    if isinstance(value, float) and math.isnan(value):
+        return None
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return int(value)
     return value
@@ -122,9 +167,11 @@ def write_sav(path: Path, rows: Iterable[Row], layout: Layout, warn: Warn) -> No
     form: dict[str, str] = {}
     measure = {names[c]: "nominal" for c in layout.value_labels if c in names}
     for name in frame.columns:
-        # A code without decimals reads as one.
-        if not _is_text(frame[name]) and _is_whole(frame[name]):
-            form[name] = "F8.0"
+        forms = {v.form for v in values[name] if isinstance(v, _Seconds)}
+        if forms and not _is_text(frame[name]):
+            form[name] = max(forms, key=len)  # DATETIME20 where days and moments are mixed
+        elif not _is_text(frame[name]) and _is_whole(frame[name]):
+            form[name] = "F8.0"  # a code without decimals reads as one
     width: dict[str, int] = {}
     missing: dict[str, list[Any]] = {}
     for column, name in kept.items():
@@ -144,6 +191,7 @@ def write_sav(path: Path, rows: Iterable[Row], layout: Layout, warn: Warn) -> No
         frame,
         str(path),
         file_label=(known.file_label or "") if known is not None else "",
+        note=list(known.notes) if known is not None and known.notes else None,
         column_labels={n: label[:255] for n, label in labels.items() if label},
         variable_value_labels=value_labels,
         missing_ranges=missing,
@@ -158,7 +206,7 @@ def _series(cells: list[Any]) -> Any:
     import pandas as pd
 
     kinds = {type(v) for v in cells if v is not None}
-    if kinds <= {int, float, bool}:
+    if kinds <= {int, float, bool, _Seconds}:
         return pd.Series([None if v is None else float(v) for v in cells], dtype="float64")
     if str in kinds:
         # SPSS has no missing text, only an empty one.
@@ -175,10 +223,33 @@ def _is_text(series: Any) -> bool:
     return any(isinstance(v, str) for v in series)
 
 
+class _Seconds(float):
+    """A date, moment or duration as SPSS stores it, with the format to show it in."""
+
+    def __new__(cls, seconds: float, form: str) -> _Seconds:
+        """Make one."""
+        self = super().__new__(cls, seconds)
+        self.form = form
+        return self
+
+    form: str
+
+
 def _value(value: Any) -> tuple[Any, bool]:
     """A value that SPSS can hold, and whether it was cut."""
     if isinstance(value, bool):
         return int(value), False
+    if isinstance(value, datetime):
+        return _Seconds((value.replace(tzinfo=None) - _EPOCH).total_seconds(), "DATETIME20"), False
+    if isinstance(value, date):
+        return _Seconds(float((value - _EPOCH.date()).days * _DAY), "DATE11"), False
+    if isinstance(value, timedelta):
+        return _Seconds(value.total_seconds(), "TIME12"), False
+    if isinstance(value, time):
+        moment = datetime.combine(_EPOCH, value.replace(tzinfo=None))
+        return _Seconds((moment - _EPOCH).total_seconds(), "TIME8"), False
+    if isinstance(value, Decimal):
+        return float(value), False
     if isinstance(value, int) and abs(value) >= 1 << 53:
         value = str(value)
     if isinstance(value, dict | list | bytes):
@@ -207,6 +278,9 @@ def _variable_names(layout: Layout) -> Mapping[str, str]:
         name = name.strip("_.") or "kolom"
         if not name[0].isalpha() or name.lower() in _RESERVED:
             name = f"v_{name}"
+        if column in layout.labels and len(name.encode()) > _NAME:
+            # One of ours behind a long question: its own part must stay to be told apart.
+            name = f"{_cut(name, _NAME - 34)}_{name[-33:]}"
         base, count = _cut(name, _NAME), 1
         name = base
         while name.lower() in taken:

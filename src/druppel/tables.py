@@ -254,10 +254,12 @@ def _holds_sentences(values: list[Any]) -> bool:
 
 def listed(columns: Sequence[str]) -> str:
     """Names for a message. A name like a sentence may be a customer's, in a file without header."""
-    return ", ".join(
-        name if len(name) <= 60 and len(name.split()) <= 6 else f"(column {number})"
-        for number, name in enumerate(columns, start=1)
-    )
+    return ", ".join(shown(name, number) for number, name in enumerate(columns, start=1))
+
+
+def shown(name: str, number: int) -> str:
+    """A column's name for a message, or its number where the name may be feedback."""
+    return name if len(name) <= 60 and len(name.split()) <= 6 else f"(column {number})"
 
 
 def parse_score(cell: object, scale: float) -> float | None:

@@ -7,6 +7,7 @@ import gzip
 import io
 import itertools
 import json
+import math
 import os
 import re
 import shutil
@@ -133,12 +134,23 @@ def _csv_cell(value: Any, decimal: str) -> str:
     return text
 
 
+class _Lines:
+    """Ends lines with a line feed alone; the csv module then still quotes carriage returns."""
+
+    def __init__(self, stream: io.TextIOWrapper) -> None:
+        self._stream = stream
+
+    def write(self, line: str) -> int:
+        """Write a line that ends with a carriage return and a line feed."""
+        return self._stream.write(line.removesuffix("\r\n") + "\n")
+
+
 def _write_csv(stream: IO[bytes], rows: Iterable[Row], layout: Layout, warn: Warn) -> None:
     del warn
     encoding = "utf-8-sig" if layout.bom else "utf-8"
     text = io.TextIOWrapper(stream, encoding=encoding, newline="", write_through=True)
     decimal = "," if layout.delimiter == ";" else "."
-    writer = csv.writer(text, delimiter=layout.delimiter, lineterminator="\n")
+    writer = csv.writer(_Lines(text), delimiter=layout.delimiter)
     writer.writerow([_csv_cell(c, decimal) for c in layout.columns])
     for row in rows:
         writer.writerow([_csv_cell(row.get(c), decimal) for c in layout.columns])
@@ -148,11 +160,24 @@ def _write_csv(stream: IO[bytes], rows: Iterable[Row], layout: Layout, warn: War
 def _write_jsonl(stream: IO[bytes], rows: Iterable[Row], layout: Layout, warn: Warn) -> None:
     del layout, warn
     for row in rows:
-        line = json.dumps(row, ensure_ascii=False, default=str)
+        try:
+            line = json.dumps(row, ensure_ascii=False, default=str, allow_nan=False)
+        except ValueError:
+            row = _finite(row)
+            line = json.dumps(row, ensure_ascii=False, default=str)
         try:
             stream.write(line.encode() + b"\n")
         except UnicodeEncodeError:  # half a surrogate pair: only an escape can carry it
             stream.write(json.dumps(row, default=str).encode() + b"\n")
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: null in their place."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list) else value
 
 
 # --- Parquet ------------------------------------------------------------------------------
@@ -167,8 +192,10 @@ def _write_parquet(stream: IO[bytes], rows: Iterable[Row], layout: Layout, warn:
         c: layout.schema.field(c).type if c in known else _arrow_type(pa, layout.kinds.get(c, ()))
         for c in layout.columns
     }
+    moments = {c for c, t in types.items() if c not in known and pa.types.is_timestamp(t)}
     as_text = {c for c, t in types.items() if c not in known and pa.types.is_string(t)}
-    schema = pa.schema(list(types.items()))
+    fields = [layout.schema.field(c) if c in known else (c, t) for c, t in types.items()]
+    schema = pa.schema(fields, metadata=layout.schema.metadata if known else None)
     left = iter(rows)
     with pq.ParquetWriter(pa.PythonFile(stream, mode="w"), schema) as writer:
         while group := list(itertools.islice(left, _ROW_GROUP)):
@@ -177,6 +204,8 @@ def _write_parquet(stream: IO[bytes], rows: Iterable[Row], layout: Layout, warn:
                 values = [row.get(column) for row in group]
                 if column in as_text:
                     values = [None if v is None else _text(v) for v in values]
+                elif column in moments:
+                    values = [_moment(v) for v in values]
                 arrays.append(pa.array(values, type=kind))
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
@@ -187,14 +216,21 @@ def _arrow_type(pa: Any, kinds: Collection[type]) -> Any:
         ({bool}, pa.bool_()),
         ({int}, pa.int64()),
         ({int, float}, pa.float64()),
-        ({datetime}, pa.timestamp("us")),
         ({date}, pa.date32()),
+        ({date, datetime}, pa.timestamp("us")),
         ({time}, pa.time64("us")),
         ({timedelta}, pa.duration("us")),
     ):
         if kinds and set(kinds) <= allowed:
             return kind
     return pa.string()
+
+
+def _moment(value: Any) -> Any:
+    """A day among moments is its midnight: Excel tells them apart by the time alone."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return datetime.combine(value, time())
+    return value
 
 
 def _text(value: Any) -> str:
@@ -205,29 +241,33 @@ def _text(value: Any) -> str:
 
 
 def _write_workbook(stream: IO[bytes], rows: Iterable[Row], layout: Layout, warn: Warn) -> None:
+    """Write through a file of its own: on a full disk the library would not let go of ours."""
     import xlsxwriter
     from xlsxwriter.exceptions import FileCreateError
 
-    workbook = xlsxwriter.Workbook(
-        stream,
-        {
-            "constant_memory": True,
-            "strings_to_formulas": False,
-            "strings_to_urls": False,
-            "strings_to_numbers": False,
-            "remove_timezone": True,
-            "nan_inf_to_errors": True,
-        },
-    )
-    try:
-        _fill_workbook(workbook, rows, layout, warn)
-    finally:
-        # Also after a failure: the workbook keeps open files of its own.
+    with tempfile.TemporaryFile() as spool:
+        workbook = xlsxwriter.Workbook(
+            spool,
+            {
+                "constant_memory": True,
+                "strings_to_formulas": False,
+                "strings_to_urls": False,
+                "strings_to_numbers": False,
+                "remove_timezone": True,
+                "nan_inf_to_errors": True,
+            },
+        )
         try:
-            workbook.close()
-        except FileCreateError as error:
-            cause = error.args[0] if error.args else None
-            raise (cause if isinstance(cause, OSError) else OSError(str(error))) from None
+            _fill_workbook(workbook, rows, layout, warn)
+        finally:
+            # Also after a failure: the workbook keeps open files of its own.
+            try:
+                workbook.close()
+            except FileCreateError as error:
+                cause = error.args[0] if error.args else None
+                raise (cause if isinstance(cause, OSError) else OSError(str(error))) from None
+        spool.seek(0)
+        shutil.copyfileobj(spool, stream)
 
 
 def _fill_workbook(workbook: Any, rows: Iterable[Row], layout: Layout, warn: Warn) -> None:
