@@ -173,6 +173,23 @@ def test_numbers_and_dates_keep_their_types_in_parquet(tmp_path, load):
     assert table["lang"].to_pylist() == [str(2**70), "1"]
 
 
+def test_parquet_keeps_its_metadata_and_masks_a_column_of_numbers(tmp_path, load):
+    pa = pytest.importorskip("pyarrow")
+    pytest.importorskip("phonenumbers")
+    import pyarrow.parquet as pq
+
+    fields = [pa.field("nr", pa.int32(), nullable=False), ("tel", pa.int64())]
+    schema = pa.schema(fields, metadata={"bron": "golf 3"})
+    table = pa.table({"nr": [1, 2], "tel": [612345678, 12]}, schema=schema)
+    pq.write_table(table, tmp_path / "in.parquet")
+    run = Run(Workers(load, mask=True), Assignment((TextColumn("tel"),)), mask=True)
+    run.to_file(str(tmp_path / "in.parquet"), tmp_path / "uit.parquet", "parquet")
+    back = pq.read_table(tmp_path / "uit.parquet")
+    assert back["tel"].to_pylist() == ["[TELEFOON]", "12"]
+    assert back.schema.field("nr") == fields[0]
+    assert back.schema.metadata[b"bron"] == b"golf 3"
+
+
 def test_more_rows_than_a_sheet_holds_is_told_before_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr("druppel.batch.EXCEL_ROWS", 4)
     source = csv_file(tmp_path / "in.csv", TEXTS)

@@ -601,7 +601,8 @@ class Run:
             delimiter="\t" if tabs else table.delimiter or ",",
             bom=to_file and (table.bom or table.format in ("xlsx", "sav")),
             kinds=kinds | output.kinds,
-            schema=_renamed_schema(table, renamed),
+            # A masked column becomes text, whatever it was.
+            schema=_renamed_schema(table, renamed, without=texts if self.mask else ()),
             labels={renamed[c]: text for c, text in table.labels.items()} | output.labels,
             value_labels=output.value_labels,
             spss=table.spss,
@@ -658,13 +659,14 @@ def _as_question(table: Table, column: TextColumn) -> str | None:
     return None
 
 
-def _renamed_schema(table: Table, renamed: dict[str, str]) -> Any:
+def _renamed_schema(table: Table, renamed: dict[str, str], without: Sequence[str]) -> Any:
     """Parquet types under the names that the columns are kept by."""
     if table.schema is None:
         return None
     import pyarrow as pa
 
-    return pa.schema([(renamed[f.name], f.type) for f in table.schema])
+    fields = [f.with_name(renamed[f.name]) for f in table.schema if f.name not in without]
+    return pa.schema(fields, metadata=table.schema.metadata)
 
 
 def files_of(sources: Sequence[str]) -> list[str]:

@@ -849,7 +849,8 @@ def _read_parquet(stream: IO[bytes], name: str, told: _Told) -> Table:
         raise InputError(msg) from None
     schema = file.schema_arrow
     columns = unique_names(schema.names)
-    schema = pa.schema([pa.field(c, f.type) for c, f in zip(columns, schema, strict=True)])
+    fields = [f.with_name(c) for c, f in zip(columns, schema, strict=True)]
+    schema = pa.schema(fields, metadata=schema.metadata)
 
     def read() -> Iterator[Row]:
         done = 0
