@@ -37,12 +37,15 @@ class GoldAspect:
 
 @dataclass(frozen=True, slots=True)
 class LabelledText:
-    """One annotated text and where it stands (`file:line`)."""
+    """One annotated text and where it stands (`file:line`).
+
+    `sentiment` is None where it was not annotated; a corpus file always says it.
+    """
 
     id: str
     text: str
     aspects: tuple[GoldAspect, ...]
-    sentiment: str
+    sentiment: str | None
     signals: tuple[str, ...]
     question: str | None
     score: float | None
@@ -235,12 +238,12 @@ def check_corpus(path: str | Path, taxonomy: Taxonomy, *, min_examples: int = 10
         n_texts=len(texts),
         aspects=aspects,
         signals=signals,
-        sentiments=Counter(t.sentiment for t in texts),
+        sentiments=Counter(t.sentiment for t in texts if t.sentiment),
         n_without_aspect=sum(not t.aspects for t in texts),
     )
 
 
-def _labels(text: LabelledText) -> tuple[frozenset[tuple[str, str]], str, frozenset[str]]:
+def _labels(text: LabelledText) -> tuple[frozenset[tuple[str, str]], str | None, frozenset[str]]:
     aspects = frozenset((a.leaf, a.polarity) for a in text.aspects)
     return aspects, text.sentiment, frozenset(text.signals)
 

@@ -334,9 +334,9 @@ class View:
     def of(cls, heads: Heads, texts: Any, clauses: Any) -> View:
         """Apply heads to the features (or vectors) of texts and clauses."""
         return cls(
-            texts=expit(_odds(heads.labels, texts)),
-            clauses=expit(_odds(heads.labels, clauses)),
-            sentiments=softmax(_odds(heads.sentiment, texts), axis=1),
+            texts=expit(log_odds(heads.labels, texts)),
+            clauses=expit(log_odds(heads.labels, clauses)),
+            sentiments=softmax(log_odds(heads.sentiment, texts), axis=1),
         )
 
     def mean(self, other: View) -> View:
@@ -348,7 +348,7 @@ class View:
         )
 
 
-def _odds(regression: MultilabelLogistic | LogisticRegression, X: Any) -> np.ndarray:
+def log_odds(regression: MultilabelLogistic | LogisticRegression, X: Any) -> np.ndarray:
     """Log-odds, each row's the same to the bit whatever the other rows are.
 
     A product by BLAS rounds a row differently in other company, and a label that is just given

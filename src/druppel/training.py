@@ -12,7 +12,6 @@ import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
-from functools import cached_property
 from math import ceil
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -53,19 +52,16 @@ from druppel.model import (
     expected_errors,
 )
 from druppel.model_card import model_card
-from druppel.result import POLARITIES, SENTIMENTS
-from druppel.segment import Segment, Segmenter
+from druppel.result import SENTIMENTS
+from druppel.segment import Segmenter
 from druppel.store import load_encoder, load_model, save_model
+from druppel.targets import LabelledRows, cut_texts, text_labels
 from druppel.taxonomy import Taxonomy
 
 Progress = Callable[[str], None]
 
 _PARTS = ("texts", "clauses", "sentiments")
 
-# A clause bears an aspect when at least this share of the clause lies in the evidence, or at
-# least this share of the evidence in the clause.
-_CLAUSE_SHARE = 0.5
-_EVIDENCE_SHARE = 0.4
 _MAX_C = 10_000.0
 _NEVER = -30.0  # log-odds of a sentiment that no training text has
 _THRESHOLDS = np.round(np.arange(0.06, 0.81, 0.02), 2)
@@ -277,7 +273,7 @@ def train(config: Config, *, force: bool = False, progress: Progress = lambda _:
 
     segmenter = Segmenter()
     space = LabelSpace.of(taxonomy)
-    rows = _Rows.of([texts[i] for i in train_rows], space, segmenter)
+    rows = LabelledRows.of([texts[i] for i in train_rows], space, segmenter)
     vectors = None
     if encoder is not None:
         progress("reading the texts with the encoder")
@@ -304,7 +300,13 @@ def train(config: Config, *, force: bool = False, progress: Progress = lambda _:
                 view, part = _only(view, part, fresh)
             else:
                 progress("too few texts that the encoder has not seen: calibrated on all")
-        decisions[profile] = _decide(view, part, space, config)
+        decisions[profile] = decide(
+            view,
+            part,
+            space,
+            threshold_shrinkage=config.threshold_shrinkage,
+            review_share=config.review_share,
+        )
     model = Model(
         name=config.name,
         version=config.version,
@@ -326,7 +328,7 @@ def _seen(texts: Sequence[LabelledText], encoder: Encoder | None) -> np.ndarray:
     return np.array([text_digest(text.text) in encoder.seen for text in texts])
 
 
-def _only(view: View, rows: _Rows, kept: np.ndarray) -> tuple[View, _Rows]:
+def _only(view: View, rows: LabelledRows, kept: np.ndarray) -> tuple[View, LabelledRows]:
     """Keep some of the texts."""
     clauses = kept[rows.batch.owner]
     part = View(view.texts[kept], view.clauses[clauses], view.sentiments[kept])
@@ -353,7 +355,7 @@ def _write(
     staging = config.output.with_name(f".{config.output.name}.staging")
     save_model(model, staging, files, force=True)
     try:
-        batch = _cut(held_out, Segmenter())
+        batch = cut_texts(held_out, Segmenter())
         profiles, cases = {}, {}
         for profile in model.decisions:
             written = load_model(staging, profile)
@@ -385,7 +387,7 @@ def _measure(
     """Figures of one profile in every mode, with its calibration and its review curve."""
     found = model.score(batch)
     columns = model.space.slices["category"]
-    truth = _text_labels(gold, model.space)
+    truth = text_labels(gold, model.space)
     modes = {}
     for mode in MODES:
         results = list(Labeler(model, mode).label_many(batch.texts, batch.questions, batch.scores))
@@ -488,63 +490,13 @@ def _hash(name: str, random_state: int) -> str:
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """Training texts with the labels of the texts and of their clauses."""
-
-    batch: Batch
-    text_labels: np.ndarray
-    clause_labels: np.ndarray
-    sentiments: np.ndarray
-
-    @classmethod
-    def of(cls, texts: Sequence[LabelledText], space: LabelSpace, segmenter: Segmenter) -> _Rows:
-        batch = _cut(texts, segmenter)
-        return cls(
-            batch=batch,
-            text_labels=_text_labels(texts, space),
-            clause_labels=_clause_labels(texts, batch, space),
-            sentiments=np.array([SENTIMENTS.index(t.sentiment) for t in texts]),
-        )
-
-    @cached_property
-    def first_clause(self) -> np.ndarray:
-        """Number of each text's first clause, and behind the last text the number of all."""
-        return np.concatenate([[0], np.cumsum([len(cut) for cut in self.batch.segments])])
-
-    def clauses_of(self, rows: np.ndarray) -> np.ndarray:
-        """Numbers of the clauses of some texts, in the order of the texts."""
-        first = self.first_clause
-        parts = [np.arange(first[i], first[i + 1]) for i in rows]
-        return np.concatenate(parts) if parts else np.array([], dtype=int)
-
-    def subset(self, rows: np.ndarray) -> _Rows:
-        batch = Batch(
-            texts=[self.batch.texts[i] for i in rows],
-            questions=[self.batch.questions[i] for i in rows],
-            scores=[self.batch.scores[i] for i in rows],
-            segments=[self.batch.segments[i] for i in rows],
-        )
-        clauses = self.clause_labels[self.clauses_of(rows)]
-        return _Rows(batch, self.text_labels[rows], clauses, self.sentiments[rows])
-
-
-def _cut(texts: Sequence[LabelledText], segmenter: Segmenter) -> Batch:
-    return Batch.cut(
-        [t.text for t in texts],
-        segmenter,
-        [t.question for t in texts],
-        [t.score for t in texts],
-    )
-
-
-@dataclass(frozen=True)
 class _Fitted:
     features: TextFeatures
     sparse: Heads
     dense: Heads | None
 
 
-def _fit(rows: _Rows, vectors: Vectors | None, config: Config) -> _Fitted:
+def _fit(rows: LabelledRows, vectors: Vectors | None, config: Config) -> _Fitted:
     features = TextFeatures(
         word_ngrams=config.word_ngrams,
         char_ngrams=config.char_ngrams,
@@ -575,7 +527,7 @@ def _fit(rows: _Rows, vectors: Vectors | None, config: Config) -> _Fitted:
 
 
 def _view_held_out(
-    rows: _Rows,
+    rows: LabelledRows,
     vectors: Vectors | None,
     config: Config,
     fit_on: np.ndarray,
@@ -613,7 +565,7 @@ def _fit_sentiment(X: Any, y: np.ndarray, C: float, config: Config) -> LogisticR
 
 
 def _fit_labels(
-    rows: _Rows, texts: Any, clauses: Any, config: Config, *, dense: bool = False
+    rows: LabelledRows, texts: Any, clauses: Any, config: Config, *, dense: bool = False
 ) -> MultilabelLogistic:
     """Fit aspects on texts and clauses, signals on texts only, and join their weights.
 
@@ -646,51 +598,6 @@ def _fit_labels(
     return aspects
 
 
-def _text_labels(texts: Sequence[LabelledText], space: LabelSpace) -> np.ndarray:
-    """Indicator of shape (n_texts, n_labels)."""
-    labels = np.zeros((len(texts), len(space.names)), dtype=np.int8)
-    begin = space.slices["signal"].start
-    for i, text in enumerate(texts):
-        for aspect in text.aspects:
-            labels[i, aspect_columns(aspect.leaf, aspect.polarity, space)] = 1
-        for signal in text.signals:
-            labels[i, begin + space.signals.index(signal)] = 1
-    return labels
-
-
-def _clause_labels(texts: Sequence[LabelledText], batch: Batch, space: LabelSpace) -> np.ndarray:
-    """Indicator of shape (n_clauses, n_aspect_labels), from the evidence of the aspects."""
-    labels = np.zeros((len(batch.clauses), space.slices["signal"].start), dtype=np.int8)
-    row = 0
-    for text, cut in zip(texts, batch.segments, strict=True):
-        for aspect in text.aspects:
-            start, end = 0, len(text.text)
-            if aspect.evidence is not None:
-                start = text.text.index(aspect.evidence)
-                end = start + len(aspect.evidence)
-            columns = aspect_columns(aspect.leaf, aspect.polarity, space)
-            for offset, segment in enumerate(cut):
-                if bears(segment, start, end):
-                    labels[row + offset, columns] = 1
-        row += len(cut)
-    return labels
-
-
-def bears(segment: Segment, start: int, end: int) -> bool:
-    """Whether evidence at ``[start, end)`` of a text makes its clause `segment` bear the aspect."""
-    shared = min(end, segment.end) - max(start, segment.start)
-    return shared > 0 and (
-        shared >= _CLAUSE_SHARE * (segment.end - segment.start)
-        or shared >= _EVIDENCE_SHARE * (end - start)
-    )
-
-
-def aspect_columns(leaf: str, polarity: str, space: LabelSpace) -> list[int]:
-    """Columns that an aspect sets: its leaf's and its category's."""
-    number, p = space.leaves.index(leaf), POLARITIES.index(polarity)
-    return [space.leaf(number, p), space.category(space.category_of_leaf[number], p)]
-
-
 # --- calibration and thresholds -----------------------------------------------------------
 
 
@@ -715,13 +622,30 @@ def _logit(probability: np.ndarray) -> np.ndarray:
     return np.asarray(np.log(clipped / (1 - clipped)))
 
 
-def _decide(view: View, rows: _Rows, space: LabelSpace, config: Config) -> Decisions:
-    """Calibrate held-out probabilities, and set thresholds and the doubt that asks review."""
+def decide(
+    view: View,
+    rows: LabelledRows,
+    space: LabelSpace,
+    *,
+    threshold_shrinkage: float,
+    review_share: float,
+) -> Decisions:
+    """Calibrate held-out probabilities, and set thresholds and the doubt that asks review.
+
+    Parameters
+    ----------
+    view : View
+        By models that did not see the texts.
+    rows : LabelledRows
+    space : LabelSpace
+    threshold_shrinkage, review_share : float
+        See `Config`.
+    """
     raw = combine(view, space, rows.batch.owner)
     calibration = _calibrate(raw, rows.text_labels, space)
     calibrated = calibration.apply(raw, space)
     thresholds = {
-        mode: _choose_thresholds(calibrated, rows.text_labels, space, config, mode)
+        mode: _choose_thresholds(calibrated, rows.text_labels, space, threshold_shrinkage, mode)
         for mode in MODES
     }
     # What is given strictly is given in every mode, whatever a label's own best threshold is.
@@ -729,19 +653,19 @@ def _decide(view: View, rows: _Rows, space: LabelSpace, config: Config) -> Decis
     thresholds[generous] = np.minimum(thresholds[generous], thresholds[BALANCED])
     thresholds[strict] = np.maximum(thresholds[strict], thresholds[BALANCED])
     doubts = expected_errors(calibrated, thresholds[BALANCED], view.sentiments, space)
-    doubt = float(np.quantile(doubts, 1 - config.review_share))
+    doubt = float(np.quantile(doubts, 1 - review_share))
     return Decisions(calibration, thresholds, round(doubt, 4))
 
 
 def _choose_thresholds(
-    calibrated: np.ndarray, truth: np.ndarray, space: LabelSpace, config: Config, mode: str
+    calibrated: np.ndarray, truth: np.ndarray, space: LabelSpace, shrinkage: float, mode: str
 ) -> np.ndarray:
     """Threshold of each label, drawn towards that of its kind and polarity.
 
-    Thresholds tuned on few examples overfit; a label with `threshold_shrinkage` examples goes
+    Thresholds tuned on few examples overfit; a label with `shrinkage` examples goes
     half-way. Outside the balanced mode a label follows its kind altogether.
     """
-    choose = {MODES[0]: generous_threshold, BALANCED: _best_threshold, MODES[2]: strict_threshold}
+    choose = {MODES[0]: generous_threshold, BALANCED: choose_threshold, MODES[2]: strict_threshold}
     thresholds = np.full(truth.shape[1], 0.5)
     kinds: dict[tuple[str, str], list[int]] = {}
     for column, name in enumerate(space.names):
@@ -752,13 +676,13 @@ def _choose_thresholds(
         common = choose[mode](calibrated[:, columns], truth[:, columns])
         for column in columns:
             n = truth[:, column].sum() if mode == BALANCED else 0
-            own = _best_threshold(calibrated[:, [column]], truth[:, [column]]) if n else common
-            weight = n / (n + config.threshold_shrinkage) if n else 0.0
+            own = choose_threshold(calibrated[:, [column]], truth[:, [column]]) if n else common
+            weight = n / (n + shrinkage) if n else 0.0
             thresholds[column] = round(weight * own + (1 - weight) * common, 4)
     return thresholds
 
 
-def _best_threshold(probability: np.ndarray, truth: np.ndarray) -> float:
+def choose_threshold(probability: np.ndarray, truth: np.ndarray) -> float:
     """Threshold with the best micro F1; of a plateau, the middle."""
     scores = []
     for threshold in _THRESHOLDS:
@@ -773,9 +697,9 @@ def generous_threshold(probability: np.ndarray, truth: np.ndarray) -> float:
     """Highest threshold at which nine in ten labels are found, yet never above the best one."""
     found = np.sort(probability[truth == 1])
     if not len(found):
-        return _best_threshold(probability, truth)
+        return choose_threshold(probability, truth)
     at = found[len(found) - ceil(_GENEROUS_RECALL * len(found))]
-    return float(min(max(at, _ALL_THRESHOLDS[0]), _best_threshold(probability, truth)))
+    return float(min(max(at, _ALL_THRESHOLDS[0]), choose_threshold(probability, truth)))
 
 
 def strict_threshold(probability: np.ndarray, truth: np.ndarray) -> float:
@@ -783,7 +707,7 @@ def strict_threshold(probability: np.ndarray, truth: np.ndarray) -> float:
 
     Where no threshold reaches that, the highest that still gives labels.
     """
-    best = _best_threshold(probability, truth)
+    best = choose_threshold(probability, truth)
     reached = best
     for threshold in _ALL_THRESHOLDS[best <= _ALL_THRESHOLDS]:
         guess = probability >= threshold

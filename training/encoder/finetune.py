@@ -42,8 +42,9 @@ from druppel.model import LabelSpace
 from druppel.result import SENTIMENTS
 from druppel.segment import Segment, Segmenter
 from druppel.store import PIECES, SEEN, load_encoder
+from druppel.targets import aspect_columns, bears
 from druppel.taxonomy import Taxonomy
-from druppel.training import Config, aspect_columns, bears, split
+from druppel.training import Config, split
 
 _UNKNOWN = 3
 _PAD = 1
