@@ -307,7 +307,7 @@ class History:
         conflicts: list[Conflict] = []
         n_replaced = 0
         for key, made in by_key.items():
-            counting = _counting(made)
+            counting = counting_decisions(made)
             n_replaced += len(made) - len(counting)
             if len({decision.labels for decision in counting}) > 1:
                 conflicts.append(Conflict(key, tuple(counting)))
@@ -510,7 +510,7 @@ def check_labels(problems: list[str], folder: Path) -> None:
         raise CorpusError(summarise([advice, *problems]))
 
 
-def _counting(made: Sequence[Decision]) -> list[Decision]:
+def counting_decisions(made: Sequence[Decision]) -> list[Decision]:
     """Of one text's decisions those that count: each analyst's latest since a settlement."""
     last = max((i for i, decision in enumerate(made) if decision.settles), default=0)
     latest = {decision.analyst: decision for decision in made[last:]}

@@ -179,19 +179,23 @@ def evaluate(
         found = [_result_view(result, view) for result in results]
         names = sorted(set().union(*said, *found))
         truth, guess = _indicator(said, names), _indicator(found, names)
-        hits = weights @ (truth & guess)
-        false = weights @ (~truth & guess)
-        missed = weights @ (truth & ~guess)
+        # A sentiment that nobody judged is neither right nor wrong.
+        judged = np.array([view != "sentiment" or t.sentiment is not None for t in gold])
+        counted = weights * judged
+        hits = counted @ (truth & guess)
+        false = counted @ (~truth & guess)
+        missed = counted @ (truth & ~guess)
         figures[f"{view}.micro"] = _figure(
-            _f1(hits.sum(axis=1), false.sum(axis=1), missed.sum(axis=1))
+            f1(hits.sum(axis=1), false.sum(axis=1), missed.sum(axis=1))
         )
-        figures[f"{view}.macro"] = _figure(_macro(hits, false, missed))
+        figures[f"{view}.macro"] = _figure(macro_f1(hits, false, missed))
         if view == "irritation":
             totals = hits[0].sum(), false[0].sum(), missed[0].sum()
         if view == "sentiment":
             right = (truth == guess).all(axis=1)
-            figures["sentiment.accuracy"] = _figure(weights @ right / len(gold))
-        spread = [_figure(column) for column in _f1(hits, false, missed).T]
+            total = np.maximum(counted.sum(axis=1), 1)
+            figures["sentiment.accuracy"] = _figure(counted @ right / total)
+        spread = [_figure(column) for column in f1(hits, false, missed).T]
         rows = [
             LabelFigure(
                 label=name,
@@ -237,7 +241,8 @@ def review_curve(
     said = [_gold_view(text, "irritation", taxonomy) for text in gold]
     found = [_result_view(result, "irritation") for result in results]
     right = [
-        _result_view(r, "sentiment") == {g.sentiment} for r, g in zip(results, gold, strict=True)
+        _result_view(r, "sentiment") == _gold_view(g, "sentiment", taxonomy)
+        for r, g in zip(results, gold, strict=True)
     ]
     points = []
     for share in _REVIEW_SHARES:
@@ -248,7 +253,7 @@ def review_curve(
         points.append(
             ReviewPoint(
                 share=share,
-                irritation=float(_f1(hits, false, missed)),
+                irritation=float(f1(hits, false, missed)),
                 sentiment=float(np.mean([right[i] for i in kept])),
             )
         )
@@ -280,6 +285,35 @@ def calibration_error(probability: np.ndarray, truth: np.ndarray) -> float:
     return round(float(error), 6)
 
 
+def f1(hits: Any, false: Any, missed: Any) -> Any:
+    """F1 of counts of any shape, and 1 where there was nothing to find and nothing was claimed.
+
+    Examples
+    --------
+    >>> f1(np.array([3, 0]), np.array([1, 0]), np.array([1, 0])).tolist()
+    [0.75, 1.0]
+    """
+    total = 2 * hits + false + missed
+    return np.where(total > 0, 2 * hits / np.maximum(total, 1), 1.0)
+
+
+def macro_f1(hits: np.ndarray, false: np.ndarray, missed: np.ndarray) -> np.ndarray:
+    """Mean F1 of the labels that occur at least `MIN_SUPPORT` times.
+
+    Parameters
+    ----------
+    hits, false, missed : ndarray of shape (n_draws, n_labels)
+
+    Returns
+    -------
+    ndarray of shape (n_draws,)
+        0 where no label occurs often enough.
+    """
+    common = hits + missed >= MIN_SUPPORT
+    scores = np.where(common, f1(hits, false, missed), 0.0)
+    return scores.sum(axis=1) / np.maximum(common.sum(axis=1), 1)
+
+
 def _gold_view(text: LabelledText, view: str, taxonomy: Taxonomy) -> set[str]:
     parent = taxonomy.parent
     if view == "irritation":
@@ -289,7 +323,7 @@ def _gold_view(text: LabelledText, view: str, taxonomy: Taxonomy) -> set[str]:
     if view == "aspect":
         return {f"{parent[a.leaf]}:{a.polarity}" for a in text.aspects}
     if view == "sentiment":
-        return {text.sentiment}
+        return {text.sentiment} if text.sentiment else set()
     return set(text.signals)
 
 
@@ -330,19 +364,6 @@ def _indicator(rows: Sequence[set[str]], names: Sequence[str]) -> np.ndarray:
     return np.array([[name in row for name in names] for row in rows], dtype=bool).reshape(
         len(rows), len(names)
     )
-
-
-def _f1(hits: Any, false: Any, missed: Any) -> Any:
-    """F1, and 1 where there was nothing to find and nothing was claimed."""
-    total = 2 * hits + false + missed
-    return np.where(total > 0, 2 * hits / np.maximum(total, 1), 1.0)
-
-
-def _macro(hits: np.ndarray, false: np.ndarray, missed: np.ndarray) -> np.ndarray:
-    """Mean F1 of the labels that are frequent enough, for each draw (row)."""
-    common = hits + missed >= MIN_SUPPORT
-    scores = np.where(common, _f1(hits, false, missed), 0.0)
-    return scores.sum(axis=1) / np.maximum(common.sum(axis=1), 1)
 
 
 def _figure(values: np.ndarray) -> Figure:

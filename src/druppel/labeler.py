@@ -268,9 +268,9 @@ class Labeler:
         limit : int, default=8
             Number of likeliest labels, and of terms for each.
         """
-        batch = Batch.cut([text], self._segmenter, [question], [_valid_score(score)])
+        batch = self.cut([text], [question], [score])
         found = self.model.score(batch)
-        result = self._results(batch, found)[0]
+        result = self.results(batch, found)[0]
         if not batch.clauses:
             return Explanation(result, (), (), {})
         clauses = self.model.features.transform(batch).clauses
@@ -321,11 +321,36 @@ class Labeler:
         questions: Sequence[str | None],
         scores: Sequence[float | None],
     ) -> list[Result]:
-        known = [_valid_score(score) for score in scores]
-        batch = Batch.cut(texts, self._segmenter, questions, known)
-        return self._results(batch, self.model.score(batch))
+        batch = self.cut(texts, questions, scores)
+        return self.results(batch, self.model.score(batch))
 
-    def _results(self, batch: Batch, found: Probabilities) -> list[Result]:
+    def cut(
+        self,
+        texts: Sequence[str],
+        questions: Sequence[str | None],
+        scores: Sequence[float | None],
+    ) -> Batch:
+        """Cut texts into clauses, ready for the model to score.
+
+        Parameters
+        ----------
+        texts : sequence of str
+        questions : sequence of str or None
+        scores : sequence of float or None
+            A number that is no grade from 0 to 10 counts as unknown.
+        """
+        known = [_valid_score(score) for score in scores]
+        return Batch.cut(texts, self._segmenter, questions, known)
+
+    def results(self, batch: Batch, found: Probabilities) -> list[Result]:
+        """Return the results of a batch that the model has scored.
+
+        Parameters
+        ----------
+        batch : Batch
+        found : Probabilities
+            What `Model.score` gave for it.
+        """
         first = np.concatenate([[0], np.cumsum([len(cut) for cut in batch.segments])])
         doubts = expected_errors(found.texts, self._usual_thresholds, found.sentiments, self._space)
         return [

@@ -1,10 +1,11 @@
 """Improve a model by an organisation's own decisions, in less than a minute.
 
-The heads are not fitted anew: each gets a correction of its weights, found on the decisions and on
-a sample of what the base had learnt from (so that it does not forget), and drawn towards nothing
-(Daumé 2007 and Chelba & Acero 2006 adapt a classifier to a new domain by such a prior). Labels
-that no decision contradicts keep their weights to the bit. A label of the organisation's own has
-nothing to be corrected and is learnt as any other. The encoder stays as it is.
+The heads are not fitted anew: each gets a correction of its weights, found on the decisions and
+drawn towards nothing (Chelba and Acero 2006, Adaptation of maximum entropy capitalizer). So that
+nothing is forgotten, it may hardly change what the model thinks of a sample of what the base had
+learnt from (Li and Hoiem 2016, Learning without forgetting). Labels that no decision contradicts
+keep their weights to the bit. A label of the organisation's own has nothing to be corrected and is
+learnt as any other, with the sample as texts that do not bear it. The encoder stays as it is.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from druppel.result import POLARITIES, SENTIMENTS
 from druppel.segment import Segmenter
 from druppel.targets import UNKNOWN_SENTIMENT, LabelledRows
 from druppel.taxonomy import Taxonomy
-from druppel.training import choose_threshold, decide
+from druppel.training import FINE_THRESHOLDS, choose_threshold, decide
 
 Progress = Callable[[str], None]
 
@@ -51,8 +52,10 @@ _CONTRADICTED = 0.3
 # Of each leaf and polarity, and of each signal, so many texts are in the sample at least.
 _LEAST_OF_EACH = 12
 _MAX_NEW_WORDS = 5_000
+_NEVER = -8.0  # log-odds of a new label before its first example
 # Fewer texts than this are divided into fewer folds.
 _TEXTS_A_FOLD = 4
+_DOUBTFUL = 0.25
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,11 @@ class Settings:
     Attributes
     ----------
     weight : float
-        Of a decision; a text of the sample has weight 1.
+        Of a decision.
     own_c : float
         Inverse penalty on the correction of a label that the base knows.
+    anchor : float
+        Penalty on every change that a correction makes to the log-odds of a text of the sample.
     new_c : float
         Inverse penalty on the weights of a new label.
     sample : int
@@ -79,11 +84,12 @@ class Settings:
     """
 
     weight: float = 3.0
-    own_c: float = 0.3
+    own_c: float = 0.5
+    anchor: float = 0.1
     new_c: float = 3.0
     sample: int = 2_000
     folds: int = 3
-    threshold_shrinkage: float = 30.0
+    threshold_shrinkage: float = 10.0
     review_share: float = 0.2
     random_state: int = 0
 
@@ -422,7 +428,7 @@ def _widened(regression: Any, n_words: int, n_new: int) -> Any:
 def _mapped(regression: MultilabelLogistic, sources: list[list[int]]) -> MultilabelLogistic:
     """Put the base's weights in the columns of the new labels; a merger begins at the mean."""
     coef = np.zeros((len(sources), regression.coef_.shape[1]), dtype=np.float32)
-    intercept = np.zeros(len(sources), dtype=np.float32)
+    intercept = np.full(len(sources), _NEVER, dtype=np.float32)
     for column, old in enumerate(sources):
         if old:
             coef[column] = regression.coef_[old].mean(axis=0)
@@ -506,33 +512,41 @@ def _refit_heads(
     X = stack([X_texts, clauses[used]])
     Y = np.vstack([rows.text_labels[fit_on][:, :n_aspects], rows.clause_labels[used]])
     of_text = np.concatenate([fit_on, owner[used]])
-    weight = np.where(of_text < material.n_own, settings.weight, 1.0)
+    own = of_text < material.n_own
     odds = log_odds(heads.labels, X)
     n_texts = len(fit_on)
+    # All of the sample together weighs as much as the decisions: it may not bury a new label.
+    share = min(1.0, settings.weight * own.sum() / max((~own).sum(), 1))
     jobs = []
     for column in columns:
-        c = settings.new_c if material.origin.new[column] else settings.own_c
+        new = material.origin.new[column]
         if column < n_aspects:
-            job = X, Y[:, column], odds[:, column], weight
+            part, truth, of_own = X, Y[:, column], own
         else:
-            truth = rows.text_labels[fit_on, column]
-            balance = _balance(truth) if sp.issparse(texts) else 1.0
-            job = X_texts, truth, odds[:n_texts, column], weight[:n_texts] * balance
-        jobs.append(delayed(_correction)(*job, c))
+            part, truth, of_own = X_texts, rows.text_labels[fit_on, column], own[:n_texts]
+        weight = np.where(of_own, settings.weight, share if new else 0.0)
+        if column >= n_aspects and sp.issparse(texts):
+            weight = weight * _balance(truth)
+        anchor = np.where(of_own | new, 0.0, settings.anchor)
+        c = settings.new_c if new else settings.own_c
+        start = odds[: len(truth), column]
+        jobs.append(delayed(_correction)(part, truth, start, weight, anchor, c))
     found = Parallel(n_jobs=cpu_count(), backend="threading")(jobs)
     coef = heads.labels.coef_.copy()
     intercept = heads.labels.intercept_.copy()
     for column, (change, shift) in zip(columns, found, strict=True):
         coef[column] += change
         intercept[column] += shift
-    judged = rows.sentiments[fit_on] != UNKNOWN_SENTIMENT
+    judged = own[:n_texts] & (rows.sentiments[fit_on] != UNKNOWN_SENTIMENT)
     sentiment = heads.sentiment
-    if (judged & (fit_on < material.n_own)).any():
+    if judged.any():
+        used_texts = judged | ~own[:n_texts]
         sentiment = _sentiment_correction(
             heads.sentiment,
-            X_texts[judged],
-            rows.sentiments[fit_on][judged],
-            weight[:n_texts][judged],
+            X_texts[used_texts],
+            rows.sentiments[fit_on][used_texts],
+            np.where(judged, settings.weight, 0.0)[used_texts],
+            np.where(judged, 0.0, settings.anchor)[used_texts],
             settings.own_c,
         )
     return Heads(_with_weights(heads.labels, coef, intercept), sentiment)
@@ -546,7 +560,12 @@ def _balance(truth: np.ndarray) -> np.ndarray:
 
 
 def _correction(
-    X: Any, truth: np.ndarray, odds: np.ndarray, weight: np.ndarray, C: float
+    X: Any,
+    truth: np.ndarray,
+    odds: np.ndarray,
+    weight: np.ndarray,
+    anchor: np.ndarray,
+    C: float,
 ) -> tuple[np.ndarray, float]:
     """Find the change of weights and intercept of one logistic regression.
 
@@ -557,16 +576,20 @@ def _correction(
     odds : ndarray of shape (n_rows,)
         By the weights as they are.
     weight : ndarray of shape (n_rows,)
+        Of the error in a row.
+    anchor : ndarray of shape (n_rows,)
+        Penalty on a row's change of log-odds, squared.
     C : float
-        Inverse of the L2 penalty on the change.
+        Inverse of the L2 penalty on the change of the weights.
     """
     transposed = _transposed(X)
 
     def loss(change: np.ndarray) -> tuple[float, np.ndarray]:
         weights, shift = change[:-1], change[-1]
-        z = odds + X @ weights + shift
-        error = weight * (expit(z) - truth)
-        value = (weight * (np.logaddexp(0, z) - truth * z)).sum()
+        moved = X @ weights + shift
+        z = odds + moved
+        error = weight * (expit(z) - truth) + anchor * moved
+        value = (weight * (np.logaddexp(0, z) - truth * z) + anchor * moved**2 / 2).sum()
         gradient = np.append(transposed @ error + weights / C, error.sum())
         return value + weights @ weights / (2 * C), gradient
 
@@ -575,21 +598,30 @@ def _correction(
 
 
 def _sentiment_correction(
-    regression: Any, X: Any, truth: np.ndarray, weight: np.ndarray, C: float
+    regression: Any,
+    X: Any,
+    truth: np.ndarray,
+    weight: np.ndarray,
+    anchor: np.ndarray,
+    C: float,
 ) -> Any:
-    """Correct a regression over all of `SENTIMENTS`."""
+    """Correct a regression over all of `SENTIMENTS`, likewise."""
     odds = log_odds(regression, X)
-    target = np.eye(len(SENTIMENTS))[truth]
-    if (np.abs(softmax(odds, axis=1) - target).max(axis=1) < _CONTRADICTED).all():
+    # A row of the sample has weight 0, whatever its sentiment.
+    target = np.eye(len(SENTIMENTS))[np.maximum(truth, 0)]
+    gap = np.abs(softmax(odds, axis=1) - target).max(axis=1)
+    if (gap[weight > 0] < _CONTRADICTED).all():
         return regression
     shape = (X.shape[1] + 1, len(SENTIMENTS))
     transposed = _transposed(X)
+    weight, anchor = weight[:, None], anchor[:, None]
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
         change = flat.reshape(shape)
-        z = odds + X @ change[:-1] + change[-1]
-        value = -(weight[:, None] * target * log_softmax(z, axis=1)).sum()
-        error = weight[:, None] * (softmax(z, axis=1) - target)
+        moved = X @ change[:-1] + change[-1]
+        z = odds + moved
+        value = (anchor * moved**2 / 2 - weight * target * log_softmax(z, axis=1)).sum()
+        error = weight * (softmax(z, axis=1) - target) + anchor * moved
         gradient = np.vstack([transposed @ error + change[:-1] / C, error.sum(axis=0)])
         return value + (change[:-1] ** 2).sum() / (2 * C), gradient.ravel()
 
@@ -600,7 +632,8 @@ def _sentiment_correction(
 
 
 def _transposed(X: Any) -> Any:
-    return X.T.tocsr() if sp.issparse(X) else X.T
+    flipped: Any = X.T
+    return flipped.tocsr() if hasattr(flipped, "tocsr") else flipped
 
 
 def _minimum(loss: Any, size: int) -> np.ndarray:
@@ -641,8 +674,10 @@ def _decisions(
     }
     if not len(learnt) or material.n_own < _TEXTS_A_FOLD:
         return kept
-    views, order = _held_out_views(material, settings, learnt)
+    views, order = _held_out_views(material, settings, learnt, with_sample=True)
     part = material.rows.subset(order)
+    # Nobody looked for the new labels in the sample, so what is found there counts less.
+    weight = np.where(order < material.n_own, 1.0, _DOUBTFUL)[:, None]
     for profile, view in views.items():
         made = kept[profile]
         raw = combine(view, space, part.batch.owner)
@@ -650,7 +685,7 @@ def _decisions(
         for column in learnt:
             truth = part.text_labels[:, [column]]
             n = truth.sum()
-            own = choose_threshold(calibrated[:, [column]], truth)
+            own = choose_threshold(calibrated[:, [column]], truth, FINE_THRESHOLDS, weight)
             share = n / (n + settings.threshold_shrinkage)
             for mode in MODES:
                 common = made.thresholds[mode][column]
@@ -692,8 +727,13 @@ def _held_out_views(
     settings: Settings,
     columns: np.ndarray,
     progress: Progress = lambda _: None,
+    *,
+    with_sample: bool = False,
 ) -> tuple[dict[str, View], np.ndarray]:
-    """Views of the decisions by models that did not see them, and the order of their texts."""
+    """Views of the decisions by models that did not see them, and the order of their texts.
+
+    With `with_sample` also those of the sample's texts.
+    """
     n_groups = len(set(material.group.tolist()))
     folds = min(settings.folds, n_groups)
     own = np.arange(material.n_own)
@@ -704,8 +744,13 @@ def _held_out_views(
         else list(GroupKFold(folds).split(own, groups=material.group))
     )
     parts: dict[str, list[View]] = {}
-    for number, (fit_on, held_out) in enumerate(splits, start=1):
-        sparse, dense = _refit(material, np.concatenate([fit_on, sample]), settings, columns)
+    orders: list[np.ndarray] = []
+    for number, (fit_on, own_part) in enumerate(splits, start=1):
+        apart = sample[number - 1 :: len(splits)] if with_sample else sample[:0]
+        held_out = np.concatenate([own_part, apart])
+        learnt_from = np.concatenate([fit_on, np.setdiff1d(sample, apart)])
+        orders.append(held_out)
+        sparse, dense = _refit(material, learnt_from, settings, columns)
         clauses = material.rows.clauses_of(held_out)
         matrices, vectors = material.matrices, material.vectors
         view = View.of(sparse, matrices.texts[held_out], matrices.clauses[clauses])
@@ -714,7 +759,7 @@ def _held_out_views(
             other = View.of(dense, vectors.texts[held_out], vectors.clauses[clauses])
             parts.setdefault(ACCURATE, []).append(view.mean(other))
         progress(f"cross-validation {number} of {len(splits)} done")
-    order = np.concatenate([held_out for _, held_out in splits])
+    order = np.concatenate(orders)
     return {
         profile: View(
             np.vstack([v.texts for v in views]),

@@ -65,7 +65,7 @@ _PARTS = ("texts", "clauses", "sentiments")
 _MAX_C = 10_000.0
 _NEVER = -30.0  # log-odds of a sentiment that no training text has
 _THRESHOLDS = np.round(np.arange(0.06, 0.81, 0.02), 2)
-_ALL_THRESHOLDS = np.round(np.arange(0.01, 1.0, 0.01), 2)
+FINE_THRESHOLDS = np.round(np.arange(0.01, 1.0, 0.01), 2)
 _GENEROUS_RECALL = _STRICT_PRECISION = 0.9
 # Fewer texts that the encoder has not seen are too few to set thresholds by.
 _MIN_UNSEEN = 300
@@ -682,15 +682,29 @@ def _choose_thresholds(
     return thresholds
 
 
-def choose_threshold(probability: np.ndarray, truth: np.ndarray) -> float:
-    """Threshold with the best micro F1; of a plateau, the middle."""
+def choose_threshold(
+    probability: np.ndarray,
+    truth: np.ndarray,
+    thresholds: np.ndarray = _THRESHOLDS,
+    weight: np.ndarray | float = 1.0,
+) -> float:
+    """Threshold with the best micro F1; of a plateau, the middle.
+
+    Parameters
+    ----------
+    probability, truth : ndarray of shape (n_texts, n_labels)
+    thresholds : ndarray, optional
+        To choose from.
+    weight : ndarray of shape (n_texts, 1), optional
+        Of each text.
+    """
     scores = []
-    for threshold in _THRESHOLDS:
+    for threshold in thresholds:
         guess = probability >= threshold
-        hits = (guess & (truth == 1)).sum()
-        scores.append(2 * hits / max(guess.sum() + truth.sum(), 1))
+        hits = (weight * (guess & (truth == 1))).sum()
+        scores.append(2 * hits / max((weight * guess).sum() + (weight * truth).sum(), 1))
     best = np.flatnonzero(np.array(scores) >= max(scores) - 1e-9)
-    return float(_THRESHOLDS[best[len(best) // 2]]) if max(scores) > 0 else 0.5
+    return float(thresholds[best[len(best) // 2]]) if max(scores) > 0 else 0.5
 
 
 def generous_threshold(probability: np.ndarray, truth: np.ndarray) -> float:
@@ -699,7 +713,7 @@ def generous_threshold(probability: np.ndarray, truth: np.ndarray) -> float:
     if not len(found):
         return choose_threshold(probability, truth)
     at = found[len(found) - ceil(_GENEROUS_RECALL * len(found))]
-    return float(min(max(at, _ALL_THRESHOLDS[0]), choose_threshold(probability, truth)))
+    return float(min(max(at, FINE_THRESHOLDS[0]), choose_threshold(probability, truth)))
 
 
 def strict_threshold(probability: np.ndarray, truth: np.ndarray) -> float:
@@ -709,7 +723,7 @@ def strict_threshold(probability: np.ndarray, truth: np.ndarray) -> float:
     """
     best = choose_threshold(probability, truth)
     reached = best
-    for threshold in _ALL_THRESHOLDS[best <= _ALL_THRESHOLDS]:
+    for threshold in FINE_THRESHOLDS[best <= FINE_THRESHOLDS]:
         guess = probability >= threshold
         if not guess.any():
             break
