@@ -358,6 +358,17 @@ class Run:
             summary.cut_off = table.cut_off
         summary.seconds = time.monotonic() - began
 
+    def queries(self, source: str) -> Iterator[tuple[int, Query]]:
+        """Yield what there is to label in a file, with the number of its row, unlabelled.
+
+        Empty cells give empty texts; rows are counted from 1, under the header.
+        """
+        with open_table(source, self.opening, warn=self.warn) as table:
+            assignment = self._settle(table)
+            for number, row in enumerate(table.read(), start=1):
+                for query in self._queries(row, assignment):
+                    yield number, query
+
     # --- what to label --------------------------------------------------------------------
 
     def _settle(self, table: Table) -> Assignment:

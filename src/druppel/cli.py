@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from druppel import __version__
+from druppel import __version__, cli_project
 from druppel.errors import DruppelError, InputError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ app = typer.Typer(
 )
 corpus_app = typer.Typer(help="Work with labelled texts.", no_args_is_help=True)
 app.add_typer(corpus_app, name="corpus")
+cli_project.register(app)
 
 ModelOption = Annotated[
     Path | None,
@@ -597,11 +598,19 @@ def _print_result(text: str, result: Result) -> None:
 
 @app.command()
 def train(
-    config: Annotated[Path, typer.Argument(help="Training configuration (TOML).")],
+    config: Annotated[
+        Path | None,
+        typer.Argument(help="Training configuration (TOML); none in a project folder."),
+    ] = None,
     force: Annotated[bool, typer.Option(help="Replace an output folder that exists.")] = False,
+    note: Annotated[str, typer.Option(help="Of a project: what is new in this version.")] = "",
+    project: cli_project.ProjectOption = Path(),
     quiet: QuietOption = False,
 ) -> None:
-    """Train a model from a taxonomy and a corpus, and write its folder."""
+    """Train: improve a project's model by its decisions, or make one from a corpus."""
+    if config is None:
+        cli_project.train_project(project, note, quiet=quiet)
+        return
     from druppel import training
 
     say = _silent if quiet else _say
@@ -715,38 +724,6 @@ def explain(
         if c.encoder is not None:
             terms.insert(0, f"encoder {c.encoder:.2f}")
         print("    " + "  ".join(terms))
-
-
-@app.command()
-def taxonomy(
-    path: Annotated[
-        Path | None, typer.Argument(help="Taxonomy file; without it, the one that ships.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Check a taxonomy file and show its categories, leaves and signals."""
-    from dataclasses import asdict
-
-    from druppel.taxonomy import Taxonomy
-
-    loaded = Taxonomy.load(path)
-    if as_json:
-        groups = {
-            "categories": loaded.categories,
-            "leaves": loaded.leaves,
-            "signals": loaded.signals,
-        }
-        print(
-            json.dumps({k: [asdict(x) for x in v] for k, v in groups.items()}, ensure_ascii=False)
-        )
-        return
-    for category in loaded.categories:
-        print(f"{category.slug}: {category.name_nl}")
-        for leaf in loaded.leaves:
-            if leaf.parent == category.slug:
-                print(f"  {leaf.slug:26s} {leaf.definition}")
-    for marked in loaded.signals:
-        print(f"! {marked.slug:26s} {marked.definition}")
 
 
 @corpus_app.command("check")

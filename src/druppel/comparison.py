@@ -21,7 +21,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import length_hint
 from typing import Any, Protocol
 
@@ -129,6 +129,14 @@ class HeldOut:
     name: str
     texts: tuple[LabelledText, ...] = field(repr=False)
     annotated: frozenset[str] = field(repr=False)
+
+    def only_annotated(self, result: Result) -> Result:
+        """Leave out of a result what nobody looked for in these texts."""
+        return replace(
+            result,
+            aspects=tuple(a for a in result.aspects if (a.leaf or a.category) in self.annotated),
+            signals=tuple(s for s in result.signals if s.signal in self.annotated),
+        )
 
 
 @dataclass(frozen=True)

@@ -164,8 +164,8 @@ class Curve:
 
         Examples
         --------
-        >>> Curve((5, 10, 20), (0.30, 0.43, 0.52), 30).needed()
-        40
+        >>> Curve((5, 10, 20), (0.05, 0.2, 0.45), 30).needed()
+        50
         """
         sizes = np.array(self.sizes, dtype=float)
         shrinking = sizes**-_EXPONENT
@@ -313,8 +313,8 @@ class Diagnosis:
         Most texts first.
     deviations : tuple of Deviation
     unjudged : tuple of str
-        Labels that decisions bear, ``leaf:polarity`` or signal, of which too few examples exist
-        to tell whether one is right.
+        Labels that decisions bear, ``leaf:polarity`` or signal, of which no model can tell yet
+        whether one is right: there are too few examples, or it does not recognise them.
     """
 
     decisions: tuple[Decision, ...] = field(repr=False)
@@ -483,8 +483,11 @@ class _Case:
     training : ndarray of bool
         Decisions to learn from.
     truth : ndarray of shape (n_texts, n_labels)
+    confidence : _Confidence
+        Of the decisions to learn from.
     judges : ndarray of bool, of shape (n_labels,)
-        Labels with examples enough for the model's opinion to mean something.
+        Labels of which the model's opinion means something: it had examples enough, and gives
+        the label where it belongs.
     n_examples : dict of str to int
         Texts to learn from that bear each leaf or signal.
     """
@@ -497,6 +500,7 @@ class _Case:
     known: Sequence[LabelledText]
     training: np.ndarray
     truth: np.ndarray
+    confidence: _Confidence
     judges: np.ndarray
     n_examples: Mapping[str, int]
 
@@ -518,6 +522,7 @@ class _Case:
         n_examples = _count([t for t, learn in zip(texts, training, strict=True) if learn])
         n_examples.update(_count(known) if counts is None else counts)
         n_positive = truth[training].sum(axis=0) + before.sum(axis=0)
+        confidence = _Confidence.of(truth[training], judged.probability[training], space)
         return cls(
             decisions=decisions,
             texts=texts,
@@ -527,7 +532,8 @@ class _Case:
             known=known,
             training=training,
             truth=truth,
-            judges=n_positive >= MIN_EXAMPLES,
+            confidence=confidence,
+            judges=(n_positive >= MIN_EXAMPLES) & (confidence.present >= _LEAST_PRESENT),
             n_examples=n_examples,
         )
 
@@ -617,11 +623,8 @@ def _mean_drawn(values: np.ndarray, where: np.ndarray, space: LabelSpace) -> np.
 def _doubtful_labels(case: _Case) -> Iterator[Finding]:
     """Labels that are likely missing, do not belong, or have the wrong polarity."""
     rows = np.flatnonzero(case.training)
-    if not len(rows):
-        return
     truth, probability = case.truth[rows], case.judged.probability[rows]
-    confidence = _Confidence.of(truth, probability, case.space)
-    judges = case.judges & (confidence.present >= _LEAST_PRESENT)
+    confidence, judges = case.confidence, case.judges
     for at, row in enumerate(rows):
         doubted = [
             j
@@ -796,7 +799,8 @@ def _near(
             similar.row[close] + begin, similar.col[close], similar.data[close], strict=True
         ):
             if r != c:
-                near[rows[r]].append((rows[c], float(value)))
+                # The same words in another order are not the same text.
+                near[rows[r]].append((rows[c], min(float(value), 0.999)))
     return {i: sorted(pairs, key=lambda p: (-round(p[1], 6), p[0])) for i, pairs in near.items()}
 
 
@@ -824,7 +828,7 @@ def _same_texts(case: _Case) -> Iterator[Finding]:
                 if j >= n_own or case.training[j]:
                     place = _place(case, j, texts[j])
                     nearly = _nearly(similarity)
-                    advice = f"meettekst: {nearly} staat ook {place}, waarvan geleerd wordt"
+                    advice = f"{nearly} staat ook {place}, waarvan geleerd wordt"
                     yield case.finding(LEAK, i, advice, 0.9 * similarity)
                     break
 
@@ -916,25 +920,27 @@ def _is_shared(aspect: GoldAspect, words: str, similarity: float) -> bool:
 def _differently(
     case: _Case, i: int, j: int, other: LabelledText, similarity: float, there: _There
 ) -> Finding:
-    parts = [f"wel {case.shown(label)}" for label in there.more]
-    parts += [f"niet {case.shown(label)}" for label in there.less]
+    parts = []
+    for word, labels in (("wel", there.more), ("niet", there.less)):
+        if labels:
+            parts.append(f"daar {word} {', '.join(case.shown(label) for label in labels)}")
     if there.sentiment:
-        parts.append(f"sentiment {there.sentiment}")
-    advice = f"{_nearly(similarity)} heeft {_place(case, j, other)}: {', '.join(parts)}"
-    labels = [label.partition(":")[0] for label in (*there.more, *there.less)]
+        parts.append(f"daar sentiment {there.sentiment}")
+    advice = f"{_nearly(similarity)}, andere labels {_place(case, j, other)}: {'; '.join(parts)}"
+    slugs = [label.partition(":")[0] for label in (*there.more, *there.less)]
     sure = _EQUAL if similarity == 1.0 else _NEARLY * similarity
-    if not labels:
+    if not slugs:
         sure /= 2
     if j >= len(case.texts):
         sure *= _SHIPPED  # whoever wrote the other labels did not know this organisation
     label = (*there.less, *there.more, None)[0]
-    return case.finding(SAME_TEXT, i, advice, sure * case.rarity(labels), label=label)
+    return case.finding(SAME_TEXT, i, advice, sure * case.rarity(slugs), label=label)
 
 
 def _nearly(similarity: float) -> str:
     if similarity == 1.0:
         return "dezelfde tekst"
-    return f"bijna dezelfde tekst ({100 * similarity:.0f} % gelijk)"
+    return f"bijna dezelfde tekst ({_percent(similarity)} gelijk)"
 
 
 def _place(case: _Case, j: int, text: LabelledText) -> str:
@@ -977,6 +983,9 @@ def _without_evidence(case: _Case) -> Iterator[Finding]:
 
 def _columns_of(space: LabelSpace, label: str) -> list[int]:
     """Columns of a leaf, one a polarity, or that of a signal."""
+    if label not in (*space.leaves, *space.signals):
+        msg = f"The taxonomy has no label {label!r}."
+        raise ValueError(msg)
     if label in space.leaves:
         number = space.leaves.index(label)
         return [space.leaf(number, p) for p in range(len(POLARITIES))]
@@ -992,7 +1001,7 @@ def _rounded(n: float) -> int | None:
     if not n <= _MOST_NEEDED:
         return None
     step = 5 if n <= ENOUGH else 10
-    return max(int(np.ceil(n / step)) * step, MIN_EXAMPLES)
+    return max(int(np.ceil(n / step - 1e-6)) * step, MIN_EXAMPLES)
 
 
 def _small(case: _Case, curves: Mapping[str, Curve]) -> list[SmallLabel]:
@@ -1086,6 +1095,11 @@ def learning_curve(
     -------
     dict of str to Curve
         By label, without those that hardly any of the decisions bear.
+
+    Raises
+    ------
+    ValueError
+        If the taxonomy lacks one of the labels.
     """
     settings = settings or Settings()
     origins = retraining.Origins.of(base.taxonomy, taxonomy, renamed)
@@ -1258,19 +1272,22 @@ def as_text(diagnosis: Diagnosis, sheet: str | None = None) -> str:
     if diagnosis.unjudged:
         few = len(diagnosis.unjudged)
         labels = "1 label valt" if few == 1 else f"{few} labels valt"
-        lines += ["", f"Over {labels} nog niets te zeggen: te weinig voorbeelden."]
+        lines += ["", f"Over {labels} nog niets te zeggen: het model herkent die nog te weinig."]
     if not diagnosis.healthy:
         lines += ["", *_what_now(diagnosis, sheet)]
     return "\n".join(part for line in lines for part in _wrapped(line)) + "\n"
 
 
 def _wrapped(line: str) -> list[str]:
-    """Break a line; what follows stands below its first word."""
+    """Break a line; what follows stands below its first word. A number keeps its ``%``."""
     indent = len(line) - len(line.lstrip())
-    hanging = " " * (indent + 2 if indent else 0)
-    return textwrap.wrap(
-        line, _WIDTH, subsequent_indent=hanging, break_on_hyphens=False, drop_whitespace=True
-    ) or [""]
+    wrapped = textwrap.wrap(
+        line.replace(" %", "\u00a0%"),
+        _WIDTH,
+        subsequent_indent=" " * (indent + 2 if indent else 0),
+        break_on_hyphens=False,
+    )
+    return [part.replace("\u00a0", " ") for part in wrapped] or [""]
 
 
 def _number(n: int, one: str, more: str) -> str:

@@ -14,6 +14,7 @@ from druppel.errors import InputError
 from druppel.features import Batch
 from druppel.language import detect_language
 from druppel.model import BALANCED, MODES, Model, Probabilities, expected_errors
+from druppel.registry import resolve_model
 from druppel.result import DUTCH, POLARITIES, SENTIMENTS, Aspect, Result, Sentiment, Signal
 from druppel.segment import Segment, Segmenter
 from druppel.store import load_model
@@ -131,11 +132,12 @@ class Labeler:
     def load(
         cls, path: str | Path | None = None, *, profile: str | None = None, mode: str = BALANCED
     ) -> Labeler:
-        """Load a model folder; without `path`, the model that ships with Druppel.
+        """Load a model; without `path`, the one that ships with Druppel.
 
         Parameters
         ----------
         path : str or Path, optional
+            A model folder; or a project folder or registry, of which the current version is meant.
         profile : {"nauwkeurig", "snel"}, optional
             With the encoder, or with words and characters only, which is many times faster.
             By default ``nauwkeurig`` where the model has an encoder.
@@ -149,7 +151,7 @@ class Labeler:
             If there is no such profile or mode.
         """
         _check_mode(mode)  # at once, rather than after two seconds
-        folder = path if path is not None else default_model_folder()
+        folder = resolve_model(path) if path is not None else default_model_folder()
         return cls(load_model(folder, profile), mode)
 
     def label(self, text: str, question: str | None = None, score: float | None = None) -> Result:

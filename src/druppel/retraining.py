@@ -30,6 +30,7 @@ from druppel.model import (
     BALANCED,
     FAST,
     MODES,
+    Calibration,
     Decisions,
     Heads,
     LabelSpace,
@@ -460,9 +461,14 @@ def _columns(material: _Material, settings: Settings) -> np.ndarray:
     for heads, texts in _sides(material):
         gap = np.abs(expit(log_odds(heads.labels, texts[own])) - truth)
         chosen |= (gap > _CONTRADICTED).any(axis=0)
-    # A label without any example is not learnt: its base rate stands.
+    # A new label without any example is not learnt: its base rate stands. Neither is a signal of
+    # which no decision has any: whoever decided did not look for signals.
     positive = material.rows.text_labels.any(axis=0)
-    return np.flatnonzero(chosen & (positive | ~material.origin.new))
+    chosen &= positive | ~material.origin.new
+    n_aspects = material.rows.clause_labels.shape[1]
+    if not truth[:, n_aspects:].any():
+        chosen[n_aspects:] = False
+    return np.flatnonzero(chosen)
 
 
 def _sides(material: _Material) -> list[tuple[Heads, Any]]:
@@ -654,10 +660,10 @@ def _decisions(
     new = material.origin.new
     learnt = np.flatnonzero(new & material.rows.text_labels.any(axis=0))
     if origins.fresh:
-        columns = np.flatnonzero(material.rows.text_labels.any(axis=0))
+        columns = _columns(material, settings)
         views, order = _held_out_views(material, settings, columns)
         part = material.rows.subset(order)
-        return {
+        settled = {
             profile: decide(
                 view,
                 part,
@@ -666,6 +672,10 @@ def _decisions(
                 review_share=settings.review_share,
             )
             for profile, view in views.items()
+        }
+        return {
+            name: _with_signals_of(base, name, made, space, origins)
+            for name, made in settled.items()
         }
     kept = {
         profile: _carried_over(made, base, space, origins)
@@ -715,6 +725,25 @@ def _carried_over(made: Decisions, base: Model, space: LabelSpace, origins: Orig
             moved[column] = np.mean(values[old]) if old else np.median(same_kind)
         thresholds[mode] = moved
     return Decisions(made.calibration, thresholds, made.doubt)
+
+
+def _with_signals_of(
+    base: Model, profile: str, made: Decisions, space: LabelSpace, origins: Origins
+) -> Decisions:
+    """Keep the base's calibration and thresholds of signals, which are anyone's."""
+    before = base.decisions[profile]
+    signals = space.slices["signal"]
+    carried = _carried_over(before, base, space, origins).thresholds
+    for mode, values in made.thresholds.items():
+        values[signals] = carried[mode][signals]
+    return Decisions(
+        Calibration(
+            {**made.calibration.slope, "signal": before.calibration.slope["signal"]},
+            {**made.calibration.intercept, "signal": before.calibration.intercept["signal"]},
+        ),
+        made.thresholds,
+        made.doubt,
+    )
 
 
 def _kind(name: str) -> tuple[str, str]:
