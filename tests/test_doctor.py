@@ -340,6 +340,13 @@ SAME = {
         [decide(LONG, "in_de_rij:neg"), decide(LONG.replace("ik", "ik niet"))],
         [],
     ),
+    "the same words in another order": (
+        [
+            decide("wel lekker gegeten maar niet snel geholpen", "eten:pos:lekker gegeten"),
+            decide("gegeten geholpen lekker maar niet snel wel"),
+        ],
+        [],
+    ),
     "another little picture": (
         [decide("bedankt 👍", "eten:pos", sentiment="positief"), decide("bedankt 👎")],
         [],
@@ -424,6 +431,7 @@ def test_evidence_is_asked_of_long_texts_with_several_aspects(tiny_taxonomy) -> 
         decide(long + " a", "eten:neg:woord1", "in_de_rij:neg:woord9"),
         decide(long + " b", "eten:neg"),
         decide("kort", "eten:neg", "in_de_rij:neg"),
+        decide(long.upper() + " c", "eten:neg", "in_de_rij:neg", part=MEASUREMENT),
     ]
     found = [f for f in look(decisions, tiny_taxonomy).findings if f.kind == doctor.EVIDENCE]
     assert [finding.row for finding in found] == [0]
@@ -517,6 +525,12 @@ def test_leaves_that_are_taken_for_each_other(sound, tiny_taxonomy) -> None:
     beliefs = {
         **{row: {"in_de_rij:neg": 0.2} for row in range(5)},
         **{row: {"op_antwoord:neg": 0.6} for row in range(40, 45)},
+    }
+    assert not look(sound, tiny_taxonomy, beliefs=beliefs).confusions
+    # Nor is the other where it is found everywhere.
+    beliefs = {
+        row: {"in_de_rij:neg": 0.2 if row < 8 else 0.8, "op_antwoord:neg": 0.6}
+        for row in range(0, 100, 2)
     }
     assert not look(sound, tiny_taxonomy, beliefs=beliefs).confusions
 

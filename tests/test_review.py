@@ -9,7 +9,7 @@ from druppel.errors import InputError
 from druppel.features import TextFeatures
 from druppel.labeler import BATCH_SIZE, Labeler
 from druppel.model import expected_errors
-from druppel.review import RANDOM, UNLIKE, Answer, _Scored, as_result, pick
+from druppel.review import RANDOM, UNLIKE, Answer, _Picker, _Scored, as_result, pick
 
 PLACES = [
     "bij de slager in Deventer",
@@ -202,11 +202,16 @@ def test_words_and_vectors_that_disagree(tiny_encoded, model, answers):
     assert not reasons(without)["woorden en betekenis spreken elkaar tegen"]
 
 
-def test_look_alikes_give_way(model):
-    alike = [Answer(f"de soep was koud en flauw {n} keer") for n in ("een", "twee", "drie", "vier")]
-    other = [Answer(f"{event} {place}") for event in EVENTS[:2] for place in PLACES[:3]]
-    items = pick(model, [*alike, *other], size=5, measure_share=0)
-    assert sum("soep" in item.text for item in items) <= 2
+def test_look_alikes_give_way():
+    ends = ["in Zwolle", "met mijn neef", "na het werk", "gisteren", "bij jullie", "vaak"]
+    alike = [f"de soep was koud en flauw {end}" for end in ends]
+    other = ["nooit antwoord gekregen", "een uur in de rij", "ik kom niet meer terug", "top zaak"]
+    ranking = range(len(alike) + len(other))
+    answers = [Answer(text) for text in (*alike, *other)]
+    taken = _Picker(answers).take(ranking, 4, diverse=True)
+    assert taken[0] == 0  # the first of the ranking stays
+    assert sum(i >= len(alike) for i in taken) >= 1
+    assert _Picker(answers).take(ranking, 4, diverse=False) == [0, 1, 2, 3]
 
 
 def test_half_the_queue_is_half_of_everything(model, answers):

@@ -60,7 +60,7 @@ from druppel.retraining import (
 )
 from druppel.review import QueueItem, as_result
 from druppel.review_sheet import write_sheet
-from druppel.store import load_model, save_model
+from druppel.store import load_model, rounded, save_model
 from druppel.taxonomy import Taxonomy
 from druppel.writing import atomic
 
@@ -393,10 +393,9 @@ class Project:
         )
 
     def _write(self, model: Model, folder: Path, material: Material) -> dict[str, Evaluation]:
-        """Write the model with the figures of what was written: stored weights are rounded."""
+        """Write the model with the figures of what is written: stored weights are rounded."""
         files = {"config.toml": self.source}
-        save_model(model, folder, files)
-        written = load_model(folder)
+        written = rounded(model)
         sets = [one for one in self.held_out() if one.texts]
         figures = {one.name: measure(Labeler(written), one) for one in sets}
         files["metrics.json"] = (
@@ -418,7 +417,7 @@ class Project:
             + "\n"
         )
         files["README.md"] = _card(model, load_title(self.base_folder), material, figures)
-        save_model(model, folder, files, force=True)
+        save_model(model, folder, files)
         return figures
 
     def judged(self, progress: Progress = lambda _: None) -> tuple[list[Decision], OutOfFold]:

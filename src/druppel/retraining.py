@@ -21,6 +21,7 @@ from joblib import Parallel, cpu_count, delayed
 from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, softmax
 from sklearn.model_selection import GroupKFold
+from threadpoolctl import threadpool_limits
 
 from druppel.corpus import GoldAspect, LabelledText, groups
 from druppel.encoder import Vectors
@@ -515,11 +516,15 @@ def _refit_heads(
         (lambda parts: sp.vstack(parts, format="csr")) if sp.issparse(texts) else np.vstack
     )
     X_texts = texts[fit_on]
-    X = stack([X_texts, clauses[used]])
+    X: Any = stack([X_texts, clauses[used]])
     Y = np.vstack([rows.text_labels[fit_on][:, :n_aspects], rows.clause_labels[used]])
     of_text = np.concatenate([fit_on, owner[used]])
     own = of_text < material.n_own
     odds = log_odds(heads.labels, X)
+    # A term that none of these rows has keeps its weight. In double precision once, rather than
+    # anew in every step.
+    terms = np.unique(X.indices) if sp.issparse(X) else np.arange(X.shape[1])
+    X, X_few = X[:, terms].astype(np.float64), X_texts[:, terms].astype(np.float64)
     n_texts = len(fit_on)
     # All of the sample together weighs as much as the decisions: it may not bury a new label.
     share = min(1.0, settings.weight * own.sum() / max((~own).sum(), 1))
@@ -529,7 +534,7 @@ def _refit_heads(
         if column < n_aspects:
             part, truth, of_own = X, Y[:, column], own
         else:
-            part, truth, of_own = X_texts, rows.text_labels[fit_on, column], own[:n_texts]
+            part, truth, of_own = X_few, rows.text_labels[fit_on, column], own[:n_texts]
         weight = np.where(of_own, settings.weight, share if new else 0.0)
         if column >= n_aspects and sp.issparse(texts):
             weight = weight * _balance(truth)
@@ -537,11 +542,13 @@ def _refit_heads(
         c = settings.new_c if new else settings.own_c
         start = odds[: len(truth), column]
         jobs.append(delayed(_correction)(part, truth, start, weight, anchor, c))
-    found = Parallel(n_jobs=cpu_count(), backend="threading")(jobs)
+    # The fits share the cores among them; more threads inside each would only wait.
+    with threadpool_limits(1):
+        found = Parallel(n_jobs=cpu_count(), backend="threading")(jobs)
     coef = heads.labels.coef_.copy()
     intercept = heads.labels.intercept_.copy()
     for column, (change, shift) in zip(columns, found, strict=True):
-        coef[column] += change
+        coef[column, terms] += change
         intercept[column] += shift
     judged = own[:n_texts] & (rows.sentiments[fit_on] != UNKNOWN_SENTIMENT)
     sentiment = heads.sentiment
@@ -550,6 +557,7 @@ def _refit_heads(
         sentiment = _sentiment_correction(
             heads.sentiment,
             X_texts[used_texts],
+            terms,
             rows.sentiments[fit_on][used_texts],
             np.where(judged, settings.weight, 0.0)[used_texts],
             np.where(judged, 0.0, settings.anchor)[used_texts],
@@ -606,13 +614,15 @@ def _correction(
 def _sentiment_correction(
     regression: Any,
     X: Any,
+    terms: np.ndarray,
     truth: np.ndarray,
     weight: np.ndarray,
     anchor: np.ndarray,
     C: float,
 ) -> Any:
-    """Correct a regression over all of `SENTIMENTS`, likewise."""
+    """Correct a regression over all of `SENTIMENTS`, likewise, in the weights of some terms."""
     odds = log_odds(regression, X)
+    X = X[:, terms].astype(np.float64)
     # A row of the sample has weight 0, whatever its sentiment.
     target = np.eye(len(SENTIMENTS))[np.maximum(truth, 0)]
     gap = np.abs(softmax(odds, axis=1) - target).max(axis=1)
@@ -632,9 +642,9 @@ def _sentiment_correction(
         return value + (change[:-1] ** 2).sum() / (2 * C), gradient.ravel()
 
     change = _minimum(loss, shape[0] * shape[1]).reshape(shape)
-    return _with_weights(
-        regression, regression.coef_ + change[:-1].T, regression.intercept_ + change[-1]
-    )
+    coef = np.array(regression.coef_)
+    coef[:, terms] += change[:-1].T
+    return _with_weights(regression, coef, regression.intercept_ + change[-1])
 
 
 def _transposed(X: Any) -> Any:

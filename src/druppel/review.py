@@ -35,7 +35,9 @@ _SENTIMENT = "het sentiment"
 # How the places that are not for measuring are shared. Fewest candidates first: each strategy
 # takes what those before it left.
 _SHARES = {"rare": 0.25, "disagreeing": 0.2, "unlike": 0.15, "uncertain": 0.4}
-_SHORTLIST = 4  # candidates compared with each other for every place
+# Candidates for every place beyond its own, among which those that look alike give way.
+_SHORTLIST, _MOST_MORE = 3, 400
+_AT_ONCE = 50  # compared at the least, where those that come first are taken anyway
 _NEAR = 0.5  # share of its threshold from which a rare label may well be there
 _SAMPLE = 2000  # answers among which the nearest neighbour is sought
 _FEW_WORDS = 5  # an unknown word says little of a text of two
@@ -452,6 +454,7 @@ class _Picker:
     def __init__(self, answers: Sequence[Answer]) -> None:
         self._answers = answers
         self._taken: list[int] = []
+        self._gone: set[int] = set()  # taken, or nearly the same
 
     def take(self, ranking: Sequence[int] | np.ndarray, n: int, *, diverse: bool) -> list[int]:
         """Take `n` answers of a ranking, or as many as it has.
@@ -459,29 +462,30 @@ class _Picker:
         With `diverse`, those that look most like what was taken already give way.
         """
         taken: list[int] = []
-        at = 0
-        while len(taken) < n and at < len(ranking):
-            wanted = (n - len(taken)) * (_SHORTLIST if diverse else 1)
-            shortlist = [int(i) for i in ranking[at : at + wanted]]
-            at += wanted
-            fresh = self._fresh(shortlist)
-            if diverse and len(fresh) > n - len(taken):
-                fresh = self._diverse(fresh, n - len(taken))
-            fresh = fresh[: n - len(taken)]
-            taken += fresh
-            self._taken += fresh
+        rest = [i for i in map(int, ranking) if i not in self._gone]
+        while len(taken) < n and rest:
+            left = n - len(taken)
+            wanted = left + min(left * _SHORTLIST, _MOST_MORE) if diverse else max(left, _AT_ONCE)
+            fresh = self._fresh(rest[:wanted])
+            rest = rest[wanted:]
+            if diverse and len(fresh) > left:
+                fresh = self._diverse(fresh, left)
+            taken += fresh[:left]
+            self._taken += fresh[:left]
+            self._gone.update(fresh[:left])
         return taken
 
     def _fresh(self, shortlist: list[int]) -> list[int]:
-        """Those that are not, nor nearly are, one that was taken or comes earlier."""
-        before = set(self._taken)
-        pool = [*self._taken, *(i for i in shortlist if i not in before)]
-        dropped: set[int] = set()
+        """Those that are not nearly the same as one that was taken or comes earlier."""
+        pool = [*self._taken, *shortlist]
+        copies: set[int] = set()
         for a, b, similarity in near_duplicates([self._answers[i].text for i in pool]):
             same = similarity < 1 or self._same(pool[a], pool[b])
-            if same and a not in dropped and b >= len(self._taken):
-                dropped.add(b)
-        return [i for at, i in enumerate(pool) if at >= len(self._taken) and at not in dropped]
+            if same and a not in copies and b >= len(self._taken):
+                copies.add(b)
+                if a < len(self._taken):
+                    self._gone.add(pool[b])
+        return [i for at, i in enumerate(pool) if at >= len(self._taken) and at not in copies]
 
     def _same(self, a: int, b: int) -> bool:
         """Whether equal texts are one: a few words say another thing under another question."""

@@ -13,6 +13,7 @@ import json
 import shutil
 import tempfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,19 @@ def round_weights(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     scale = np.abs(weights).max(axis=1) / _QUANTA
     scale[scale == 0] = 1.0
     return np.rint(weights / scale[:, None]).astype(np.int8), scale.astype(np.float32)
+
+
+def rounded(model: Model) -> Model:
+    """Return a model with the weights that it will have once it was written and read back."""
+
+    def heads(prefix: str, made: Heads) -> Heads:
+        return _restore_heads(prefix, _head_arrays(prefix, made), len(model.space.names))
+
+    return replace(
+        model,
+        sparse=heads("sparse", model.sparse),
+        dense=None if model.dense is None else heads("dense", model.dense),
+    )
 
 
 def _arrays(model: Model) -> dict[str, np.ndarray]:
