@@ -18,6 +18,14 @@ WANTED = (
     "model/encoder-seen.txt",
     "taxonomy.toml",
     "result.schema.json",
+    "corpus/a01.jsonl",
+    "cases/ironie.jsonl",
+    "LEESMIJ.md",
+    "review.html",
+    "review.css",
+    "review.js",
+    "comparison.html.j2",
+    "drift.html.j2",
 )
 
 
@@ -55,3 +63,6 @@ def test_the_installed_wheel_labels_a_sentence(wheel, tmp_path):
         check=True,
     )
     assert json.loads(done.stdout)["irritations"][0] == "telefonie"
+    command = [str(tmp_path / "venv" / "bin" / "druppel"), "init", "project", "-q"]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / "project" / "meetset" / "meegeleverd.jsonl").stat().st_size > 100_000

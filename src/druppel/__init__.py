@@ -11,7 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "1.2.0"
+__version__ = "1.3.0"
 
 __all__ = ["DruppelError", "Labeler", "Result", "Taxonomy", "__version__"]
 

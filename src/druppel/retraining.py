@@ -523,7 +523,8 @@ def _refit_heads(
     odds = log_odds(heads.labels, X)
     # A term that none of these rows has keeps its weight. In double precision once, rather than
     # anew in every step.
-    terms = np.unique(X.indices) if sp.issparse(X) else np.arange(X.shape[1])
+    indices = getattr(X, "indices", None)  # of a sparse matrix
+    terms = np.arange(X.shape[1]) if indices is None else np.unique(indices)
     X, X_few = X[:, terms].astype(np.float64), X_texts[:, terms].astype(np.float64)
     n_texts = len(fit_on)
     # All of the sample together weighs as much as the decisions: it may not bury a new label.

@@ -35,7 +35,7 @@ class Label:
     Attributes
     ----------
     slug : str
-        Stable identifier: lower case, ASCII, never renamed.
+        Stable identifier: lower case, ASCII; only a migration of a project renames it.
     parent : str or None
         Slug of the category of a leaf.
     name_nl, name_en : str
