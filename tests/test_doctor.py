@@ -362,6 +362,15 @@ def test_the_same_text_with_other_labels(case, tiny_taxonomy) -> None:
     assert sorted(finding.row for finding in found) == expected
 
 
+def test_only_the_same_text_is_wholly_the_same() -> None:
+    rng = random.Random(0)
+    for n in range(6, 26):
+        words = [f"woord{rng.randint(0, 999)}" for _ in range(n)]
+        near = doctor._near([" ".join(words), " ".join(reversed(words))], [True, True], 2)
+        assert near[0][0][0] == 1
+        assert 0.8 <= near[0][0][1] < 1.0
+
+
 def test_what_the_other_text_has_is_told(tiny_taxonomy) -> None:
     decisions = [
         decide(LONG, "in_de_rij:neg", number="1:4"),
@@ -560,6 +569,8 @@ def shared(n: int, analysts: str, strange: dict[str, int]) -> list[Decision]:
         (30, "abc", {"c": 20}, [("c", None, 40, 60)]),
         (30, "abc", {"c": 2, "b": 1}, []),
         (30, "a", {}, []),
+        (5, "abc", {"c": 5}, []),  # 10 pairs with the others, who agree 5 times: too few
+        (10, "abc", {"c": 2}, []),  # may be chance
     ],
 )
 def test_an_analyst_who_labels_differently(n, analysts, strange, expected, tiny_taxonomy) -> None:
@@ -585,6 +596,9 @@ def test_an_analyst_whom_the_model_contradicts(sound, tiny_taxonomy) -> None:
     assert (deviation.analyst, deviation.by_model) == ("b", True)
     assert (deviation.n_different, deviation.n_texts) == (20, 50)
     assert (deviation.others_different, deviation.others_texts) == (0, 50)
+    for rows in (range(21, 31, 2), [*range(21, 100, 2), *range(20, 68, 2)]):  # chance; not far more
+        beliefs = dict.fromkeys(rows, wrong)
+        assert not look(decisions, tiny_taxonomy, beliefs=beliefs).deviations
     both = dict.fromkeys(range(21, 61), wrong)
     assert not look(decisions, tiny_taxonomy, beliefs=both).deviations
 

@@ -116,6 +116,8 @@ class Decision:
             )
             values = {**row, "aspects": aspects, "signals": tuple(row["signals"]), "number": number}
             decision = cls(**values)
+            if not isinstance(row["signals"], list):
+                raise TypeError
         except (KeyError, TypeError) as error:
             raise ValueError(type(error).__name__) from None
         if not _is_sound(decision):
@@ -132,6 +134,7 @@ def _is_sound(decision: Decision) -> bool:
         and isinstance(decision.question, str | None)
         and isinstance(decision.remark, str | None)
         and isinstance(decision.score, int | float | None)
+        and isinstance(decision.settles, bool)
         and decision.part in PARTS
         and decision.sentiment in (None, *SENTIMENTS)
         and all(
@@ -240,7 +243,9 @@ class History:
 
     def batches(self) -> list[Path]:
         """The files of the history, in order."""
-        return sorted(self.folder.glob(_BATCHES), key=_number_of)
+        found = self.folder.glob(_BATCHES)
+        # "0001 (kopie).jsonl" would count a second time what may have been withdrawn.
+        return sorted((path for path in found if path.stem.isdecimal()), key=_number_of)
 
     def lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield everything that was ever noted, as (number, row).
@@ -257,7 +262,7 @@ class History:
             for line, data in enumerate(rows[:-1], start=1):
                 try:
                     row = json.loads(data)
-                except ValueError:
+                except (ValueError, RecursionError):
                     row = None
                 if not isinstance(row, dict):
                     msg = f"{path}:{line}: damaged. Restore this file from a copy."
@@ -336,7 +341,13 @@ class History:
         n_new = n_same = n_changed = n_agreed = 0
         for decision in decisions:
             before = latest.get((decision.key, decision.analyst))
-            if before is not None and _says_the_same(before, decision):
+            # A settlement that is repeated settles what others said after it.
+            is_last = before is not None and known[decision.key][-1] is before
+            if (
+                before is not None
+                and _says_the_same(before, decision)
+                and (not decision.settles or (before.settles and is_last))
+            ):
                 n_same += 1
                 continue
             if before is not None:
@@ -373,7 +384,9 @@ class History:
             why = "was withdrawn before" if hit else "does not exist"
             msg = f"{self.folder}: {number} {why}. 'druppel corrections list' shows what there is."
             raise InputError(msg)
-        self._write_rows([{"withdraws": number, "analyst": analyst, "date": now()}])
+        # One by one: a session that is still open may add to its batch what does count.
+        date = now()
+        self._write_rows([{"withdraws": d.number, "analyst": analyst, "date": date} for d in left])
         return len(left)
 
     def begin(self) -> Batch:
@@ -401,11 +414,16 @@ class History:
             temporary.chmod(0o644)
             while True:
                 number = max((_number_of(path) for path in self.batches()), default=0) + 1
+                path = self.folder / _BATCH.format(number)
                 try:
-                    os.link(temporary, self.folder / _BATCH.format(number))
+                    path.touch(exist_ok=False)
                 except FileExistsError:
                     continue  # another process was first
+                temporary.replace(path)
                 return number
+        except OSError as error:
+            msg = f"{self.folder}: cannot write there ({error.strerror})."
+            raise InputError(msg) from None
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -513,7 +531,10 @@ def check_labels(problems: list[str], folder: Path) -> None:
 def counting_decisions(made: Sequence[Decision]) -> list[Decision]:
     """Of one text's decisions those that count: each analyst's latest since a settlement."""
     last = max((i for i, decision in enumerate(made) if decision.settles), default=0)
-    latest = {decision.analyst: decision for decision in made[last:]}
+    latest: dict[str, Decision] = {}
+    for decision in made[last:]:
+        latest.pop(decision.analyst, None)  # who comes back is the last to have spoken
+        latest[decision.analyst] = decision
     return list(latest.values())
 
 
@@ -527,12 +548,11 @@ def _says_the_same(before: Decision, after: Decision) -> bool:
         before.labels == after.labels
         and set(before.aspects) == set(after.aspects)
         and before.remark == after.remark
-        and not after.settles
     )
 
 
 def _number_of(path: Path) -> int:
-    return int(path.stem) if path.stem.isdigit() else 0
+    return int(path.stem)
 
 
 def _line(row: dict[str, Any]) -> bytes:

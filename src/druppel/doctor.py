@@ -1103,7 +1103,7 @@ def learning_curve(
     """
     settings = settings or Settings()
     origins = retraining.Origins.of(base.taxonomy, taxonomy, renamed)
-    material = retraining._prepare(
+    material = retraining.prepare(
         base, taxonomy, origins, own, [] if origins.fresh else sample, progress
     )
     space = LabelSpace.of(taxonomy)
@@ -1115,7 +1115,7 @@ def learning_curve(
     profile = FAST if material.vectors is None else ACCURATE
     carried = None
     if not origins.fresh:
-        carried = retraining._carried_over(base.decisions[profile], base, space, origins)
+        carried = retraining.carried_over(base.decisions[profile], base, space, origins)
     curves = {}
     for label in dict.fromkeys(labels):
         truth = material.rows.text_labels[:n_own][:, _columns_of(space, label)]
@@ -1156,7 +1156,7 @@ def _view(
     material: Any, fit_on: np.ndarray, held_out: np.ndarray, settings: Settings, columns: np.ndarray
 ) -> View:
     """What is thought of some texts when some labels were learnt from others."""
-    sparse, dense = retraining._refit(material, fit_on, settings, columns)
+    sparse, dense = retraining.refit(material, fit_on, settings, columns)
     clauses = material.rows.clauses_of(held_out)
     view = View.of(sparse, material.matrices.texts[held_out], material.matrices.clauses[clauses])
     if dense is None:

@@ -509,7 +509,14 @@ class Project:
             extra.append({"voorstel": "\n".join(marks)})
         report = (*summary(plan, migrated), *advise(plan, self.taxonomy, taxonomy))
         return Migration(
-            plan, taxonomy, migrated, tuple(withdraw), tuple(items), tuple(extra), report
+            plan,
+            path.read_text("utf-8-sig"),
+            taxonomy,
+            migrated,
+            tuple(withdraw),
+            tuple(items),
+            tuple(extra),
+            report,
         )
 
     def migrate(self, change: Migration, analyst: str) -> None:
@@ -525,7 +532,7 @@ class Project:
         folder.mkdir(exist_ok=True)
         number = len(list(folder.glob("*.toml"))) + 1
         with atomic(folder / f"{number:04d}.toml") as stream:
-            stream.write(change.plan.source.encode())
+            stream.write(change.plan_text.encode())
         with atomic(self.folder / TAXONOMY) as stream:
             stream.write(change.taxonomy.source.encode())
 
@@ -537,6 +544,8 @@ class Migration:
     Attributes
     ----------
     plan : Plan
+    plan_text : str
+        As it stood in its file.
     taxonomy : Taxonomy
         As it will be.
     migrated : Migrated of Decision
@@ -551,6 +560,7 @@ class Migration:
     """
 
     plan: Plan
+    plan_text: str
     taxonomy: Taxonomy
     migrated: Migrated[Decision]
     withdraw: tuple[str, ...]

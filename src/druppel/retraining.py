@@ -58,6 +58,8 @@ _NEVER = -8.0  # log-odds of a new label before its first example
 # Fewer texts than this are divided into fewer folds.
 _TEXTS_A_FOLD = 4
 _DOUBTFUL = 0.25
+_NEGATIVE, _POSITIVE = POLARITIES.index("neg"), POLARITIES.index("pos")
+_LEANS = {"neg": -1, "pos": 1, "neu": 0}
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,7 @@ def sample_texts(texts: Sequence[LabelledText], size: int, random_state: int) ->
 
 
 @dataclass(frozen=True)
-class _Material:
+class Material:
     """Decisions and sample, as the heads see them; the decisions come first."""
 
     rows: LabelledRows
@@ -212,6 +214,7 @@ class _Start:
     dense: Heads | None
     new: np.ndarray
     forced: np.ndarray
+    relabelled: np.ndarray
 
 
 def extend(
@@ -253,11 +256,11 @@ def extend(
     origins = Origins.of(base.taxonomy, taxonomy, renamed)
     if origins.fresh:
         sample = []
-    material = _prepare(base, taxonomy, origins, own, sample, progress)
+    material = prepare(base, taxonomy, origins, own, sample, progress)
     space = LabelSpace.of(taxonomy)
     everything = np.arange(len(material.rows.batch.texts))
     progress("fitting")
-    sparse, dense = _refit(material, everything, settings, _columns(material, settings))
+    sparse, dense = refit(material, everything, settings, _columns(material, settings))
     progress("thresholds")
     return Model(
         name=name,
@@ -308,7 +311,7 @@ def out_of_fold(
     origins = Origins.of(base.taxonomy, taxonomy, renamed)
     if origins.fresh:
         sample = []
-    material = _prepare(base, taxonomy, origins, own, sample, progress)
+    material = prepare(base, taxonomy, origins, own, sample, progress)
     space = LabelSpace.of(taxonomy)
     views, order = _held_out_views(material, settings, _columns(material, settings), progress)
     part = material.rows.subset(order)
@@ -327,21 +330,22 @@ def out_of_fold(
 # --- laying out -----------------------------------------------------------------------------
 
 
-def _prepare(
+def prepare(
     base: Model,
     taxonomy: Taxonomy,
     origins: Origins,
     own: Sequence[LabelledText],
     sample: Sequence[LabelledText],
     progress: Progress,
-) -> _Material:
+) -> Material:
+    """Lay out decisions and sample for fitting; parameters are those of `extend`."""
     space = LabelSpace.of(taxonomy)
     rows = LabelledRows.of([*own, *sample], space, Segmenter())
     features = _with_new_words(base.features, rows.subset(np.arange(len(own))))
     start = _start(base, features, space, origins)
     progress(f"reading {len(own)} decisions and {len(sample)} texts of the base")
     shown = np.array([all(a.evidence is not None for a in text.aspects) for text in own] or [True])
-    return _Material(
+    return Material(
         rows=rows,
         matrices=features.transform(rows.batch),
         vectors=None if base.encoder is None else base.encoder.encode(rows.batch),
@@ -396,6 +400,15 @@ def _start(base: Model, features: TextFeatures, space: LabelSpace, origins: Orig
         }
         if before != after:
             forced[[space.category(number, p) for p in range(len(POLARITIES))]] = True
+    # Of a merger, and of a category that known leaves moved to or from, the sample tells which
+    # texts bear it; of a new leaf nobody looked.
+    relabelled = forced.copy()
+    for number, leaf in enumerate(space.leaves):
+        if not origins.sources[leaf]:
+            owner = space.category_of_leaf[number]
+            for p in range(len(POLARITIES)):
+                relabelled[[space.leaf(number, p), space.category(owner, p)]] = False
+    relabelled[space.slices["signal"]] &= ~new[space.slices["signal"]]
     n_words = len(base.features.vocabularies()["words"])
     n_new = len(features.vocabularies()["words"]) - n_words
     sparse = Heads(
@@ -405,7 +418,7 @@ def _start(base: Model, features: TextFeatures, space: LabelSpace, origins: Orig
     dense = None
     if base.dense is not None:
         dense = Heads(_mapped(base.dense.labels, sources), base.dense.sentiment)
-    return _Start(features, sparse, dense, new, forced)
+    return _Start(features, sparse, dense, new, forced, relabelled)
 
 
 def _base_columns(name: str, base: LabelSpace, origins: Origins) -> list[int]:
@@ -454,7 +467,7 @@ def _with_weights(regression: Any, coef: np.ndarray, intercept: np.ndarray) -> A
 # --- fitting --------------------------------------------------------------------------------
 
 
-def _columns(material: _Material, settings: Settings) -> np.ndarray:
+def _columns(material: Material, settings: Settings) -> np.ndarray:
     """Columns to learn: new labels, changed ones, and those that a decision contradicts."""
     chosen = material.origin.forced.copy()
     own = np.arange(material.n_own)
@@ -472,17 +485,17 @@ def _columns(material: _Material, settings: Settings) -> np.ndarray:
     return np.flatnonzero(chosen)
 
 
-def _sides(material: _Material) -> list[tuple[Heads, Any]]:
+def _sides(material: Material) -> list[tuple[Heads, Any]]:
     sides: list[tuple[Heads, Any]] = [(material.origin.sparse, material.matrices.texts)]
     if material.vectors is not None and material.origin.dense is not None:
         sides.append((material.origin.dense, material.vectors.texts))
     return sides
 
 
-def _refit(
-    material: _Material, fit_on: np.ndarray, settings: Settings, columns: np.ndarray
+def refit(
+    material: Material, fit_on: np.ndarray, settings: Settings, columns: np.ndarray
 ) -> tuple[Heads, Heads | None]:
-    """Fit corrections on some of the texts (by number)."""
+    """Fit corrections of some labels (by column) on some of the texts (by number)."""
     matrices, vectors, start = material.matrices, material.vectors, material.origin
     sparse = _refit_heads(
         start.sparse, matrices.texts, matrices.clauses, material, fit_on, settings, columns
@@ -499,7 +512,7 @@ def _refit_heads(
     heads: Heads,
     texts: Any,
     clauses: Any,
-    material: _Material,
+    material: Material,
     fit_on: np.ndarray,
     settings: Settings,
     columns: np.ndarray,
@@ -520,7 +533,7 @@ def _refit_heads(
     Y = np.vstack([rows.text_labels[fit_on][:, :n_aspects], rows.clause_labels[used]])
     of_text = np.concatenate([fit_on, owner[used]])
     own = of_text < material.n_own
-    odds = log_odds(heads.labels, X)
+    labels = heads.labels
     # A term that none of these rows has keeps its weight. In double precision once, rather than
     # anew in every step.
     indices = getattr(X, "indices", None)  # of a sparse matrix
@@ -529,25 +542,30 @@ def _refit_heads(
     n_texts = len(fit_on)
     # All of the sample together weighs as much as the decisions: it may not bury a new label.
     share = min(1.0, settings.weight * own.sum() / max((~own).sum(), 1))
+    labels = _with_topics(
+        labels, X, Y, terms, np.where(own, settings.weight, share), material, settings
+    )
+    odds = np.asarray(X @ labels.coef_[:, terms].T.astype(np.float64)) + labels.intercept_
     jobs = []
     for column in columns:
-        new = material.origin.new[column]
+        new, relabelled = material.origin.new[column], material.origin.relabelled[column]
         if column < n_aspects:
             part, truth, of_own = X, Y[:, column], own
         else:
             part, truth, of_own = X_few, rows.text_labels[fit_on, column], own[:n_texts]
-        weight = np.where(of_own, settings.weight, share if new else 0.0)
+        of_sample = 1.0 if relabelled else share if new else 0.0
+        weight = np.where(of_own, settings.weight, of_sample)
         if column >= n_aspects and sp.issparse(texts):
             weight = weight * _balance(truth)
-        anchor = np.where(of_own | new, 0.0, settings.anchor)
+        anchor = np.where(of_own | new | relabelled, 0.0, settings.anchor)
         c = settings.new_c if new else settings.own_c
         start = odds[: len(truth), column]
         jobs.append(delayed(_correction)(part, truth, start, weight, anchor, c))
     # The fits share the cores among them; more threads inside each would only wait.
     with threadpool_limits(1):
         found = Parallel(n_jobs=cpu_count(), backend="threading")(jobs)
-    coef = heads.labels.coef_.copy()
-    intercept = heads.labels.intercept_.copy()
+    coef = labels.coef_.copy()
+    intercept = labels.intercept_.copy()
     for column, (change, shift) in zip(columns, found, strict=True):
         coef[column, terms] += change
         intercept[column] += shift
@@ -564,7 +582,43 @@ def _refit_heads(
             np.where(judged, 0.0, settings.anchor)[used_texts],
             settings.own_c,
         )
-    return Heads(_with_weights(heads.labels, coef, intercept), sentiment)
+    return Heads(_with_weights(labels, coef, intercept), sentiment)
+
+
+def _with_topics(
+    labels: MultilabelLogistic,
+    X: Any,
+    Y: np.ndarray,
+    terms: np.ndarray,
+    weight: np.ndarray,
+    material: Material,
+    settings: Settings,
+) -> MultilabelLogistic:
+    """Let a new label's polarities begin at what its examples of all polarities have in common.
+
+    Six words of praise say little of a topic that thirty examples show; what praise and blame
+    sound like, the labels of the base have learnt.
+    """
+    n_polarities = len(POLARITIES)
+    new: Any = material.origin.new[: Y.shape[1]].reshape(-1, n_polarities).all(axis=1)
+    by_topic = labels.coef_[: Y.shape[1]].reshape(len(new), n_polarities, -1)
+    known = by_topic[~new]
+    leaning = (known[:, _POSITIVE] - known[:, _NEGATIVE]).mean(axis=0) / 2 if len(known) else 0.0
+    coef, intercept = labels.coef_.copy(), labels.intercept_.copy()
+    for topic in np.flatnonzero(new):
+        first = topic * n_polarities
+        shown = [first + p for p in range(n_polarities) if Y[:, first + p].any()]
+        if len(shown) < 2:
+            continue
+        nothing = np.zeros(len(Y))
+        shared, shift = _correction(
+            X, Y[:, shown].max(axis=1), nothing, weight, nothing, settings.new_c
+        )
+        for column in shown:
+            coef[column, terms] = shared
+            coef[column] += leaning * _LEANS[POLARITIES[column - first]]
+            intercept[column] = shift
+    return _with_weights(labels, coef, intercept)
 
 
 def _balance(truth: np.ndarray) -> np.ndarray:
@@ -662,7 +716,7 @@ def _minimum(loss: Any, size: int) -> np.ndarray:
 
 
 def _decisions(
-    base: Model, space: LabelSpace, origins: Origins, material: _Material, settings: Settings
+    base: Model, space: LabelSpace, origins: Origins, material: Material, settings: Settings
 ) -> dict[str, Decisions]:
     """Keep the base's calibration and thresholds, and set those of new labels out of fold.
 
@@ -689,7 +743,7 @@ def _decisions(
             for name, made in settled.items()
         }
     kept = {
-        profile: _carried_over(made, base, space, origins)
+        profile: carried_over(made, base, space, origins)
         for profile, made in base.decisions.items()
         if profile == FAST or material.vectors is not None
     }
@@ -722,7 +776,7 @@ def _decisions(
     return kept
 
 
-def _carried_over(made: Decisions, base: Model, space: LabelSpace, origins: Origins) -> Decisions:
+def carried_over(made: Decisions, base: Model, space: LabelSpace, origins: Origins) -> Decisions:
     """Thresholds of the base; a new label gets the middle one of its kind and polarity."""
     thresholds = {}
     for mode, values in made.thresholds.items():
@@ -744,7 +798,7 @@ def _with_signals_of(
     """Keep the base's calibration and thresholds of signals, which are anyone's."""
     before = base.decisions[profile]
     signals = space.slices["signal"]
-    carried = _carried_over(before, base, space, origins).thresholds
+    carried = carried_over(before, base, space, origins).thresholds
     for mode, values in made.thresholds.items():
         values[signals] = carried[mode][signals]
     return Decisions(
@@ -763,7 +817,7 @@ def _kind(name: str) -> tuple[str, str]:
 
 
 def _held_out_views(
-    material: _Material,
+    material: Material,
     settings: Settings,
     columns: np.ndarray,
     progress: Progress = lambda _: None,
@@ -790,7 +844,7 @@ def _held_out_views(
         held_out = np.concatenate([own_part, apart])
         learnt_from = np.concatenate([fit_on, np.setdiff1d(sample, apart)])
         orders.append(held_out)
-        sparse, dense = _refit(material, learnt_from, settings, columns)
+        sparse, dense = refit(material, learnt_from, settings, columns)
         clauses = material.rows.clauses_of(held_out)
         matrices, vectors = material.matrices, material.vectors
         view = View.of(sparse, matrices.texts[held_out], matrices.clauses[clauses])
