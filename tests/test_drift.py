@@ -527,8 +527,8 @@ def test_no_difference_asks_for_no_action():
     assert told.headline == "Geen van de 11 vergeleken aandelen is aantoonbaar veranderd."
     assert (told.changed, told.actions) == ((), ())
     assert told.noise[0] == "Geen aantoonbaar verschil bij alle 2 irritaties."
-    assert "geen reden tot actie" in as_text(found)
-    assert "geen reden tot actie" in as_html(found)
+    assert "hoeft niets te gebeuren" in as_text(found)
+    assert "hoeft niets te gebeuren" in as_html(found)
 
 
 def test_text_fits_a_terminal_and_quotes_no_answer(changed):

@@ -250,9 +250,8 @@ def test_a_taxonomy_of_ones_own_beats_words_alone(tmp_path):
     project = Project.load(folder)
     (held_out,) = project.held_out()
     labeler = Labeler.load(project.registry.version(1).folder)
-    found = [
-        {a.leaf for a in r.aspects} for r in labeler.label_many(t.text for t in held_out.texts)
-    ]
+    results = labeler.label_many(text.text for text in held_out.texts)
+    found = [{a.leaf for a in result.aspects if a.leaf} for result in results]
     leaves = [leaf.slug for leaf in project.taxonomy.leaves]
     binarizer = MultiLabelBinarizer(classes=leaves)
     truth = binarizer.fit_transform([{a.leaf for a in t.aspects} for t in held_out.texts])

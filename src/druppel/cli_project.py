@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 CURRENT = "huidig"
 """Stands for the version in use, where a version is asked."""
 
+_STAGES = 5  # of a training: reading, fitting, thresholds, measuring, done
+
 ProjectOption = Annotated[
     Path, typer.Option("--project", help="Project folder; without it, the one you are in.")
 ]
@@ -275,7 +277,7 @@ def corrections_add(
     added = opened.history.add(read.decisions)
     parts = [f"{added.n_new} new"]
     for count, name in (
-        (added.n_agreed, "confirm another's"),
+        (added.n_agreed, "confirm an earlier one"),
         (added.n_changed, "change an earlier one of the same analyst"),
         (added.n_same, "known already"),
     ):
@@ -801,9 +803,16 @@ class _Bar:
         if self._bar is not None:
             self._bar.update(self._task, completed=done)
 
+    def stages(self, count: int) -> None:
+        """Expect so many stages, each told by `line`."""
+        self.begin("", count)
+
     def line(self, message: str) -> None:
-        """What is being done."""
-        if not self._quiet:
+        """What is being done: the next stage of the bar, or a line."""
+        if self._bar is not None:
+            done = self._bar.tasks[-1].completed + 1
+            self._bar.update(self._task, description=message, completed=done)
+        elif not self._quiet:
             _say(message)
 
     def label(
@@ -828,7 +837,12 @@ def train_project(folder: Path, note: str, *, quiet: bool) -> None:
     """Retrain the model of a project folder."""
     opened = _project(folder)
     say = _silent if quiet else _say
-    trained = opened.retrain(note=note, progress=say)
+    bar = _Bar(quiet)
+    bar.stages(_STAGES)
+    try:
+        trained = opened.retrain(note=note, progress=bar.line)
+    finally:
+        bar.end()
     number = trained.version.number
     say(
         f"version {number} made from {trained.n_training} decisions; "

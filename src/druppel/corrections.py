@@ -192,11 +192,11 @@ class Added:
     n_new : int
         Texts that had no decision yet.
     n_same : int
-        Decisions that said what the same analyst had said before; they are not stored again.
+        Decisions that the same analyst took before in the same sheet; they are not stored again.
     n_changed : int
         Decisions by which an analyst came back on an earlier one.
     n_agreed : int
-        Decisions that confirm what another analyst had said.
+        Decisions that confirm an earlier one, of another analyst or from another sheet.
     conflicts : tuple of Conflict
         Conflicts about texts of this batch, old and new.
     """
@@ -350,7 +350,7 @@ class History:
             ):
                 n_same += 1
                 continue
-            if before is not None:
+            if before is not None and before.labels != decision.labels:
                 n_changed += 1
             elif decision.key not in known:
                 n_new += 1
@@ -546,6 +546,7 @@ def _best_evidence(agreed: Sequence[Decision]) -> Decision:
 def _says_the_same(before: Decision, after: Decision) -> bool:
     return (
         before.labels == after.labels
+        and before.source == after.source
         and set(before.aspects) == set(after.aspects)
         and before.remark == after.remark
     )

@@ -402,7 +402,12 @@ def examine(
         msg = "'judged' is not of these decisions and this taxonomy."
         raise ValueError(msg)
     case = _Case.of(decisions, texts, taxonomy, judged, known, counts)
-    doubts = [*_doubtful_labels(case), *_doubtful_sentiments(case)]
+    confirmed = _confirmed(made)
+    doubts = [
+        finding
+        for finding in (*_doubtful_labels(case), *_doubtful_sentiments(case))
+        if decisions[finding.row].key not in confirmed
+    ]
     findings = [*doubts, *_same_texts(case), *_contradictions(case), *_without_evidence(case)]
     return Diagnosis(
         decisions=tuple(decisions),
@@ -420,6 +425,12 @@ def examine(
             if case.truth[:, j].any() and not case.judges[j]
         ),
     )
+
+
+def _confirmed(made: Sequence[Decision]) -> set[str]:
+    """Keys of the texts whose labels were decided twice alike: the doubt was looked at."""
+    count = Counter((decision.key, decision.labels) for decision in made)
+    return {key for (key, _), times in count.items() if times > 1}
 
 
 def sheet_items(

@@ -356,7 +356,7 @@ def as_text(drift: Drift) -> str:
     for title, sentences in (
         ("Echt veranderd", told.changed),
         ("Binnen de ruis", told.noise),
-        ("Wat te doen", told.actions or ("Niets: er is geen reden tot actie.",)),
+        ("Wat te doen", told.actions or ("Aan het model hoeft niets te gebeuren.",)),
     ):
         if sentences:
             lines += ["", title]

@@ -10,6 +10,7 @@ learnt as any other, with the sample as texts that do not bear it. The encoder s
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ from threadpoolctl import threadpool_limits
 
 from druppel.corpus import GoldAspect, LabelledText, groups
 from druppel.encoder import Vectors
+from druppel.errors import ConfigError
 from druppel.features import FeatureMatrices, TextFeatures
 from druppel.model import (
     ACCURATE,
@@ -58,6 +60,7 @@ _NEVER = -8.0  # log-odds of a new label before its first example
 # Fewer texts than this are divided into fewer folds.
 _TEXTS_A_FOLD = 4
 _DOUBTFUL = 0.25
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _NEGATIVE, _POSITIVE = POLARITIES.index("neg"), POLARITIES.index("pos")
 _LEANS = {"neg": -1, "pos": 1, "neu": 0}
 
@@ -251,11 +254,19 @@ def extend(
     Returns
     -------
     Model
+
+    Raises
+    ------
+    ConfigError
+        If there is nothing to learn from: no decisions, and no texts of the base to go by.
     """
     settings = settings or Settings()
     origins = Origins.of(base.taxonomy, taxonomy, renamed)
     if origins.fresh:
         sample = []
+    if not own and not sample:
+        msg = "There are no decisions to learn the labels of this taxonomy from. Add some first."
+        raise ConfigError(msg)
     material = prepare(base, taxonomy, origins, own, sample, progress)
     space = LabelSpace.of(taxonomy)
     everything = np.arange(len(material.rows.batch.texts))
@@ -306,7 +317,15 @@ def out_of_fold(
     """Judge each decision by a model that learnt from the others.
 
     Parameters are those of `extend`. Near duplicates are in one fold.
+
+    Raises
+    ------
+    ConfigError
+        If there are no decisions.
     """
+    if not own:
+        msg = "There are no decisions to judge. Add some first."
+        raise ConfigError(msg)
     settings = settings or Settings()
     origins = Origins.of(base.taxonomy, taxonomy, renamed)
     if origins.fresh:
@@ -366,7 +385,9 @@ def _with_new_words(features: TextFeatures, rows: LabelledRows) -> TextFeatures:
     known = set(vocabularies["words"])
     try:
         grown.fit(rows.batch)
-        words = [word for word in grown.vocabularies()["words"] if word not in known]
+        found = grown.vocabularies()["words"]
+        # Half a surrogate pair cannot be written to a file.
+        words = [word for word in found if word not in known and not _SURROGATE.search(word)]
     except ValueError:  # no word stands in two texts
         words = []
     idf = features.word_idf_.idf_
