@@ -504,21 +504,31 @@ def test_the_same_decision_is_stored_once(history):
         decide("ander", analyst="Noor", sentiment=None),
     ]
     assert history.add([*made, made[0]]).n_same == 1
-    later = [replace(d, date=now(), source="anders.xlsx", where="Beoordelen!9") for d in made]
+    later = [replace(d, date=now(), where="Beoordelen!9", part=MEASUREMENT) for d in made]
     added = history.add(later)
     assert (added.batch, added.n_same, added.n_new, added.n_changed) == (None, 2, 0, 0)
     assert len(history.batches()) == 1
-    for change in (
-        {"remark": None},
-        {"signals": ()},
-        {"sentiment": "gemengd"},
-        {"aspects": (GoldAspect("eten", "neg"),)},
+    for change, changed in (
+        ({"remark": None}, False),
+        ({"aspects": (GoldAspect("eten", "neg"),)}, False),
+        ({"signals": ()}, True),
+        ({"sentiment": "gemengd"}, True),
     ):
         added = history.add([replace(made[0], **change)])
-        assert (added.n_changed, added.n_same) == (1, 0)
+        assert (added.n_same, added.n_changed, added.n_agreed) == (0, changed, not changed)
         added = history.add([made[0]])  # and back: it counts again
-        assert added.n_changed == 1
+        assert (added.n_same, added.n_changed) == (0, changed)
         assert standing(history)["tekst"].labels == made[0].labels
+
+
+def test_the_same_from_another_sheet_confirms(history):
+    made = decide("tekst", "eten:neg", analyst="Noor", source="een.xlsx")
+    history.add([made])
+    added = history.add([replace(made, source="twee.xlsx")])
+    assert (added.batch, added.n_agreed, added.n_same, added.n_changed) == (2, 1, 0, 0)
+    assert history.add([replace(made, source="twee.xlsx")]).n_same == 1
+    state = history.state()
+    assert (len(state.decisions), state.n_replaced) == (1, 1)
 
 
 def test_white_space_makes_no_other_text_and_a_question_does(history):

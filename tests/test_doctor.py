@@ -141,6 +141,13 @@ def test_doubted_labels(case, sound, tiny_taxonomy) -> None:
     assert all(0 < finding.gain < 1 for finding in diagnosis.findings)
 
 
+def test_what_was_confirmed_is_not_doubted_again(sound, tiny_taxonomy) -> None:
+    beliefs = {0: {"in_de_rij:neg": 0.001}}
+    assert kinds(look(sound, tiny_taxonomy, beliefs=beliefs, made=sound)) == [("onterecht", 0)]
+    confirmed = [*sound, replace(sound[0], source="dokter.xlsx")]
+    assert look(sound, tiny_taxonomy, beliefs=beliefs, made=confirmed).healthy
+
+
 def test_a_doubted_sentiment(sound, tiny_taxonomy) -> None:
     diagnosis = look(sound, tiny_taxonomy, moods={3: "positief"})
     assert kinds(diagnosis) == [("sentiment", 3)]

@@ -11,6 +11,7 @@ from tests.conftest import TINY_TAXONOMY, tiny_rows
 from threadpoolctl import threadpool_limits
 
 from druppel.corpus import GoldAspect, LabelledText
+from druppel.encoder import Encoder
 from druppel.errors import ConfigError
 from druppel.features import Batch
 from druppel.labeler import Labeler
@@ -126,11 +127,21 @@ ORDINARY = about("{} was er ook bij", n=6, sentiment="neutraal")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_segmenter():
-    """To make one takes as long as to extend the small model."""
+def only_once():
+    """To make a segmenter, or to encode these texts, takes as long as to extend the small model."""
+    encoded: dict[tuple[object, ...], tuple[np.ndarray, np.ndarray]] = {}
+    encode = Encoder._encode_text
+
+    def encode_once(self, clauses, question, score):
+        key = (*clauses, question, score)
+        if key not in encoded:
+            encoded[key] = encode(self, clauses, question, score)
+        return encoded[key]
+
     with pytest.MonkeyPatch.context() as patch:
         for module in ("labeler", "retraining"):
             patch.setattr(f"druppel.{module}.Segmenter", lambda: SEGMENTER)
+        patch.setattr(Encoder, "_encode_text", encode_once)
         yield
 
 
