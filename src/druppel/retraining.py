@@ -514,18 +514,22 @@ def _sides(material: Material) -> list[tuple[Heads, Any]]:
 
 
 def refit(
-    material: Material, fit_on: np.ndarray, settings: Settings, columns: np.ndarray
+    material: Material,
+    fit_on: np.ndarray,
+    settings: Settings,
+    columns: np.ndarray,
+    *,
+    sentiment: bool = True,
 ) -> tuple[Heads, Heads | None]:
     """Fit corrections of some labels (by column) on some of the texts (by number)."""
     matrices, vectors, start = material.matrices, material.vectors, material.origin
-    sparse = _refit_heads(
-        start.sparse, matrices.texts, matrices.clauses, material, fit_on, settings, columns
-    )
+    rest = material, fit_on, settings, columns, sentiment
     dense = None
-    if vectors is not None and start.dense is not None:
-        dense = _refit_heads(
-            start.dense, vectors.texts, vectors.clauses, material, fit_on, settings, columns
-        )
+    # The fits share the cores among them; more threads inside each would only wait.
+    with threadpool_limits(1):
+        sparse = _refit_heads(start.sparse, matrices.texts, matrices.clauses, *rest)
+        if vectors is not None and start.dense is not None:
+            dense = _refit_heads(start.dense, vectors.texts, vectors.clauses, *rest)
     return sparse, dense
 
 
@@ -537,6 +541,7 @@ def _refit_heads(
     fit_on: np.ndarray,
     settings: Settings,
     columns: np.ndarray,
+    judge: bool,
 ) -> Heads:
     rows = material.rows
     n_aspects = rows.clause_labels.shape[1]
@@ -554,7 +559,6 @@ def _refit_heads(
     Y = np.vstack([rows.text_labels[fit_on][:, :n_aspects], rows.clause_labels[used]])
     of_text = np.concatenate([fit_on, owner[used]])
     own = of_text < material.n_own
-    labels = heads.labels
     # A term that none of these rows has keeps its weight. In double precision once, rather than
     # anew in every step.
     indices = getattr(X, "indices", None)  # of a sparse matrix
@@ -564,11 +568,12 @@ def _refit_heads(
     # All of the sample together weighs as much as the decisions: it may not bury a new label.
     share = min(1.0, settings.weight * own.sum() / max((~own).sum(), 1))
     labels = _with_topics(
-        labels, X, Y, terms, np.where(own, settings.weight, share), material, settings
+        heads.labels, X, Y, terms, np.where(own, settings.weight, share), material, settings
     )
-    odds = np.asarray(X @ labels.coef_[:, terms].T.astype(np.float64)) + labels.intercept_
+    weights = np.ascontiguousarray(labels.coef_[columns][:, terms].T, dtype=np.float64)
+    odds = np.asarray(X @ weights) + labels.intercept_[columns]
     jobs = []
-    for column in columns:
+    for place, column in enumerate(columns):
         new, relabelled = material.origin.new[column], material.origin.relabelled[column]
         if column < n_aspects:
             part, truth, of_own = X, Y[:, column], own
@@ -580,11 +585,9 @@ def _refit_heads(
             weight = weight * _balance(truth)
         anchor = np.where(of_own | new | relabelled, 0.0, settings.anchor)
         c = settings.new_c if new else settings.own_c
-        start = odds[: len(truth), column]
+        start = odds[: len(truth), place]
         jobs.append(delayed(_correction)(part, truth, start, weight, anchor, c))
-    # The fits share the cores among them; more threads inside each would only wait.
-    with threadpool_limits(1):
-        found = Parallel(n_jobs=cpu_count(), backend="threading")(jobs)
+    found = Parallel(n_jobs=cpu_count(), backend="threading")(jobs)
     coef = labels.coef_.copy()
     intercept = labels.intercept_.copy()
     for column, (change, shift) in zip(columns, found, strict=True):
@@ -592,7 +595,7 @@ def _refit_heads(
         intercept[column] += shift
     judged = own[:n_texts] & (rows.sentiments[fit_on] != UNKNOWN_SENTIMENT)
     sentiment = heads.sentiment
-    if judged.any():
+    if judge and judged.any():
         used_texts = judged | ~own[:n_texts]
         sentiment = _sentiment_correction(
             heads.sentiment,
@@ -622,9 +625,13 @@ def _with_topics(
     """
     n_polarities = len(POLARITIES)
     new: Any = material.origin.new[: Y.shape[1]].reshape(-1, n_polarities).all(axis=1)
-    by_topic = labels.coef_[: Y.shape[1]].reshape(len(new), n_polarities, -1)
-    known = by_topic[~new]
-    leaning = (known[:, _POSITIVE] - known[:, _NEGATIVE]).mean(axis=0) / 2 if len(known) else 0.0
+    if not new.any():
+        return labels
+    known = np.flatnonzero(~new) * n_polarities
+    leaning: Any = 0.0
+    if len(known):
+        praise, blame = (labels.coef_[known + p].mean(axis=0) for p in (_POSITIVE, _NEGATIVE))
+        leaning = (praise - blame) / 2
     coef, intercept = labels.coef_.copy(), labels.intercept_.copy()
     for topic in np.flatnonzero(new):
         first = topic * n_polarities
@@ -865,7 +872,8 @@ def _held_out_views(
         held_out = np.concatenate([own_part, apart])
         learnt_from = np.concatenate([fit_on, np.setdiff1d(sample, apart)])
         orders.append(held_out)
-        sparse, dense = refit(material, learnt_from, settings, columns)
+        # Thresholds of labels need no sentiment.
+        sparse, dense = refit(material, learnt_from, settings, columns, sentiment=not with_sample)
         clauses = material.rows.clauses_of(held_out)
         matrices, vectors = material.matrices, material.vectors
         view = View.of(sparse, matrices.texts[held_out], matrices.clauses[clauses])
