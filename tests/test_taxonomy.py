@@ -62,7 +62,7 @@ def test_leaves_know_their_category(tiny_taxonomy):
         ("format = 2\n" + entry("a") + entry("b", "a"), 1, "'format' must be 1"),
         ("format = 1\n", 1, "no [[label]] entries"),
         ("format = 1\n\n[[label]]\nslug = 'a'\nnames_nl = 'x'\n", 3, "unknown key 'names_nl'"),
-        ("format = 1\n\n[[label]]\nslug = 'a'\n", 3, "lacks counter_definition"),
+        ("format = 1\n\n[[label]]\nslug = 'a'\n", 3, "lacks definition"),
     ],
     ids=[
         "duplicate",

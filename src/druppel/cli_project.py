@@ -6,6 +6,7 @@ import json
 import sys
 import webbrowser
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -270,11 +271,18 @@ def corrections_add(
         all_rows=all_rows,
         text_column=text_column,
     )
+    decisions = read.decisions
+    others = sorted({d.analyst for d in decisions} - {analyst})
+    if analyst is not None and others:
+        say(f"the sheet names {', '.join(others)}; all of it counts as decided by {analyst}")
+        decisions = [replace(decision, analyst=analyst) for decision in decisions]
     for note in read.notes:
         say(note)
     for problem in read.problems:
         print(f"error: {problem}", file=sys.stderr)
-    added = opened.history.add(read.decisions)
+    open_before = len(opened.history.state().conflicts)
+    added = opened.history.add(decisions)
+    still_open = len(opened.history.state().conflicts)
     parts = [f"{added.n_new} new"]
     for count, name in (
         (added.n_agreed, "confirm an earlier one"),
@@ -283,7 +291,9 @@ def corrections_add(
     ):
         parts += [f"{count} {name}"] if count else []
     batch = f" as batch {added.batch}" if added.batch is not None else ""
-    say(f"{len(read.decisions)} decisions{batch}: {', '.join(parts)}")
+    say(f"{len(decisions)} decisions{batch}: {', '.join(parts)}")
+    if still_open < open_before:
+        say(f"{open_before - still_open} conflicts settled, {still_open} left")
     if read.n_unreviewed:
         say(f"{read.n_unreviewed} rows were not checked yet and do not count")
     if added.conflicts:
@@ -292,7 +302,10 @@ def corrections_add(
             "'druppel corrections conflicts -o conflicten.xlsx'"
         )
     if read.problems:
-        msg = f"{path}: {len(read.problems)} cells are not right; their rows were passed over."
+        msg = (
+            f"{path}: {len(read.problems)} cells are not right; their rows were passed over. Mend "
+            "them in the same file and add it again: what was right stays."
+        )
         raise CorpusError(msg)
 
 
@@ -336,6 +349,23 @@ def corrections_list(
             f"{row['analyst']} from {row['source']}{gone}"
         )
     print(", ".join(f"{count} {name}" for name, count in counts.items()))
+
+
+@corrections_app.command("sheet")
+def corrections_sheet(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Workbook to write; it must not exist.")
+    ] = Path("voorbeelden.xlsx"),
+    project: ProjectOption = Path(),
+) -> None:
+    """Write an empty sheet for examples of your own, with the labels of today's taxonomy."""
+    opened = _project(project)
+    _refuse_existing(output)
+    from druppel.project import BLANK_ROWS
+    from druppel.review_sheet import write_sheet
+
+    write_sheet(output, [], opened.taxonomy, blank_rows=BLANK_ROWS)
+    _say(f"empty sheet → {output}; when filled in: druppel corrections add {output}")
 
 
 @corrections_app.command("conflicts")
@@ -403,11 +433,11 @@ def models_add(
     """Check a model from elsewhere and take it in as a version."""
     from druppel.registry import compare_labels
 
-    registry = _project(project).registry
-    current = registry.taxonomy(registry.current().number)
+    opened = _project(project)
+    registry = opened.registry
     version = registry.admit(folder, note or str(folder), by=_user())
     _say(f"taken in as version {version.number}: {version.title}")
-    labels = compare_labels(current, registry.taxonomy(version.number))
+    labels = compare_labels(opened.taxonomy, registry.taxonomy(version.number))
     for name, slugs in (("has", labels.added), ("lacks", labels.removed), ("moves", labels.moved)):
         if slugs:
             _say(f"it {name}: {', '.join(map(str, slugs))}")
@@ -427,7 +457,13 @@ def promote(
     opened = _project(project)
     registry = opened.registry
     registry.version(number)
-    if registry.current().number == number:
+    try:
+        current = registry.current().number
+    except ModelError as error:
+        # What cannot be opened cannot be compared with, and it is to be replaced.
+        say(f"not compared, for the version in use cannot be opened ({error})")
+        current, force = -1, True
+    if current == number:
         say(f"version {number} is in use already")
         return
     if not force:
@@ -600,6 +636,8 @@ def taxonomy_migrate(
     from druppel.review_sheet import write_sheet
 
     change = opened.prepare_migration(plan)
+    if dry_run:
+        print("Proef: dit zou er gebeuren. Er is nog niets veranderd.")
     for line in change.report:
         print(line)
     if dry_run:
@@ -608,7 +646,7 @@ def taxonomy_migrate(
         _refuse_existing(output)
         write_sheet(output, change.items, change.taxonomy, extra=change.extra)
     opened.migrate(change, analyst or _user())
-    _say(f"{len(change.migrated.changed)} decisions rewritten")
+    _say(f"{len(change.migrated.changed)} decisions rewritten; now 'druppel train' again")
     if change.items:
         _say(f"{len(change.items)} to decide → {output}; then druppel corrections add {output}")
 

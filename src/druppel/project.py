@@ -9,7 +9,7 @@ import tomllib
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from functools import cached_property
 from importlib import resources
@@ -36,6 +36,7 @@ from druppel.errors import ConfigError, InputError, TaxonomyError
 from druppel.evaluation import Evaluation, evaluate
 from druppel.labeler import Labeler, default_model_folder
 from druppel.migration import (
+    Choice,
     Migrated,
     Plan,
     advise,
@@ -47,7 +48,7 @@ from druppel.migration import (
 )
 from druppel.model import Model
 from druppel.registry import REGISTRY, Registry, Version
-from druppel.result import TABLE_COLUMNS_AFTER, TABLE_COLUMNS_BEFORE
+from druppel.result import TABLE_COLUMNS_AFTER, TABLE_COLUMNS_BEFORE, Aspect, Result
 from druppel.retraining import (
     Origins,
     OutOfFold,
@@ -72,7 +73,7 @@ PLANS = "migraties"
 SHIPPED_SET = Path("meetset", "meegeleverd.jsonl")
 FORMAT = 1
 
-_BLANK_ROWS = 300
+BLANK_ROWS = 300
 _CURVE_SAMPLE = 500
 _RESERVED = frozenset((*TABLE_COLUMNS_BEFORE, *TABLE_COLUMNS_AFTER))
 
@@ -148,6 +149,8 @@ class Material:
     left_out : int
         Decisions that are nearly the same as one that measures.
     conflicts : tuple of Conflict
+    unlooked : dict of str to frozenset of str
+        By leaf or signal of one's own, the keys of decisions older than its first example.
     """
 
     training: tuple[Decision, ...]
@@ -156,6 +159,7 @@ class Material:
     sample: list[LabelledText]
     left_out: int
     conflicts: tuple[Conflict, ...]
+    unlooked: dict[str, frozenset[str]]
 
 
 @dataclass(frozen=True)
@@ -328,7 +332,25 @@ class Project:
         check_labels(problems, self.folder / HISTORY)
         base = self._base_texts()
         sample = sample_texts(base, self.settings.sample, self.settings.random_state)
-        return Material(kept, measurement, own, sample, len(close), state.conflicts)
+        return Material(
+            kept, measurement, own, sample, len(close), state.conflicts, self._unlooked(kept)
+        )
+
+    def _unlooked(self, decisions: Sequence[Decision]) -> dict[str, frozenset[str]]:
+        """By new leaf or signal, the decisions from before its first example."""
+        found = {}
+        for label in (*self.taxonomy.leaves, *self.taxonomy.signals):
+            if self.origins.sources[label.slug]:
+                continue
+            bearing = [
+                d.date
+                for d in decisions
+                if label.slug in d.signals or any(a.leaf == label.slug for a in d.aspects)
+            ]
+            if bearing:
+                first = min(bearing)
+                found[label.slug] = frozenset(d.key for d in decisions if d.date < first)
+        return found
 
     def _base_texts(self) -> list[LabelledText]:
         """What the base learnt from, as this taxonomy labels it."""
@@ -376,6 +398,7 @@ class Project:
             version=folder.name,
             settings=self.settings,
             renamed=self.renamed,
+            unlooked=material.unlooked,
             progress=progress,
         )
         progress("measuring")
@@ -436,6 +459,7 @@ class Project:
             sample,
             settings=self.settings,
             renamed=self.renamed,
+            unlooked=self._unlooked(decisions),
             progress=progress,
         )
         return decisions, judged
@@ -500,12 +524,12 @@ class Project:
                     d.text,
                     d.question,
                     d.score,
-                    as_result(d, taxonomy),
+                    _to_choose(as_result(d, taxonomy), undecided.choices, d.text, taxonomy),
                     "splitsen: kies het nieuwe label",
                     undecided.text.part,
                 )
             )
-            marks = [f"{c.old}: voorstel {c.proposal or 'geen'}" for c in undecided.choices]
+            marks = [_advice(choice) for choice in undecided.choices]
             extra.append({"voorstel": "\n".join(marks)})
         report = (*summary(plan, migrated), *advise(plan, self.taxonomy, taxonomy))
         return Migration(
@@ -535,6 +559,26 @@ class Project:
             stream.write(change.plan_text.encode())
         with atomic(self.folder / TAXONOMY) as stream:
             stream.write(change.taxonomy.source.encode())
+
+
+def _advice(choice: Choice) -> str:
+    said = f"voorstel {choice.proposal}" if choice.proposal else "geen voorstel, kies zelf"
+    polarity = f" {choice.polarity}" if choice.polarity else ""
+    return f"{choice.old}{polarity}: {said} (uit {', '.join(choice.options)})"
+
+
+def _to_choose(result: Result, choices: Iterable[Choice], text: str, taxonomy: Taxonomy) -> Result:
+    """Leave only the category where a leaf is to be chosen: a sheet refuses ja with that."""
+    open_aspects = []
+    for choice in choices:
+        if choice.proposal is None and choice.polarity is not None:
+            evidence = choice.evidence or ""
+            start = max(text.find(evidence), 0)
+            category = taxonomy.parent[choice.options[0]]
+            open_aspects.append(
+                Aspect(category, None, choice.polarity, 1.0, start, start + len(evidence), evidence)
+            )
+    return replace(result, aspects=(*result.aspects, *open_aspects))
 
 
 @dataclass(frozen=True)
@@ -747,7 +791,7 @@ def init(folder: str | Path, *, name: str | None = None, examples: Examples | No
     except OSError as error:
         msg = f"{folder}: cannot write there ({error.strerror})."
         raise InputError(msg) from None
-    write_sheet(folder / SHEET, [], taxonomy, blank_rows=_BLANK_ROWS)
+    write_sheet(folder / SHEET, [], taxonomy, blank_rows=BLANK_ROWS)
     registry = Registry(folder / REGISTRY)
     version = registry.admit(default_model_folder(), "meegeleverd", by=user_name())
     registry.promote(version.number, by=user_name(), reason="begin van het project")
@@ -872,8 +916,9 @@ def _own_taxonomy(
     for category, leaf in leaves:
         by_category.setdefault(category, []).append(leaf)
     slugs: dict[tuple[str, str], str] = {}
+    # A label of one's own is not the shipped one that happens to have its name.
+    taken.update(Taxonomy.load().names)
     shipped = Taxonomy.load().signals
-    taken.update(signal.slug for signal in shipped)
     parts = [
         f"# Gemaakt uit {name}. Vul de definities aan: wie labelt, leest ze.",
         "",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -205,6 +205,7 @@ class Material:
     n_own: int
     group: np.ndarray
     shown: np.ndarray
+    unlooked: np.ndarray  # of shape (n_own, n_labels): taken before the label existed
     origin: _Start = field(repr=False)
 
 
@@ -230,6 +231,7 @@ def extend(
     version: str,
     settings: Settings | None = None,
     renamed: Mapping[str, str] | None = None,
+    unlooked: Mapping[str, Collection[str]] | None = None,
     progress: Progress = lambda _: None,
 ) -> Model:
     """Improve a model by decisions of one's own.
@@ -267,7 +269,7 @@ def extend(
     if not own and not sample:
         msg = "There are no decisions to learn the labels of this taxonomy from. Add some first."
         raise ConfigError(msg)
-    material = prepare(base, taxonomy, origins, own, sample, progress)
+    material = prepare(base, taxonomy, origins, own, sample, progress, unlooked)
     space = LabelSpace.of(taxonomy)
     everything = np.arange(len(material.rows.batch.texts))
     progress("fitting")
@@ -312,6 +314,7 @@ def out_of_fold(
     *,
     settings: Settings | None = None,
     renamed: Mapping[str, str] | None = None,
+    unlooked: Mapping[str, Collection[str]] | None = None,
     progress: Progress = lambda _: None,
 ) -> OutOfFold:
     """Judge each decision by a model that learnt from the others.
@@ -330,7 +333,7 @@ def out_of_fold(
     origins = Origins.of(base.taxonomy, taxonomy, renamed)
     if origins.fresh:
         sample = []
-    material = prepare(base, taxonomy, origins, own, sample, progress)
+    material = prepare(base, taxonomy, origins, own, sample, progress, unlooked)
     space = LabelSpace.of(taxonomy)
     views, order = _held_out_views(material, settings, _columns(material, settings), progress)
     part = material.rows.subset(order)
@@ -356,6 +359,7 @@ def prepare(
     own: Sequence[LabelledText],
     sample: Sequence[LabelledText],
     progress: Progress,
+    unlooked: Mapping[str, Collection[str]] | None = None,
 ) -> Material:
     """Lay out decisions and sample for fitting; parameters are those of `extend`."""
     space = LabelSpace.of(taxonomy)
@@ -364,8 +368,13 @@ def prepare(
     start = _start(base, features, space, origins)
     progress(f"reading {len(own)} decisions and {len(sample)} texts of the base")
     shown = np.array([all(a.evidence is not None for a in text.aspects) for text in own] or [True])
+    doubtful = np.zeros((len(own), len(space.names)), dtype=bool)
+    for slug, ids in (unlooked or {}).items():
+        columns = _columns_about(slug, space)
+        doubtful[np.ix_([text.id in ids for text in own], columns)] = True
     return Material(
         rows=rows,
+        unlooked=doubtful & (rows.text_labels[: len(own)] == 0),
         matrices=features.transform(rows.batch),
         vectors=None if base.encoder is None else base.encoder.encode(rows.batch),
         n_own=len(own),
@@ -485,6 +494,16 @@ def _with_weights(regression: Any, coef: np.ndarray, intercept: np.ndarray) -> A
     return made
 
 
+def _columns_about(slug: str, space: LabelSpace) -> list[int]:
+    """Columns of a leaf and of its category, or of a signal; whichever are new are meant."""
+    if slug in space.signals:
+        return [space.slices["signal"].start + space.signals.index(slug)]
+    leaf = space.leaves.index(slug)
+    category = space.category_of_leaf[leaf]
+    n = range(len(POLARITIES))
+    return [space.leaf(leaf, p) for p in n] + [space.category(category, p) for p in n]
+
+
 # --- fitting --------------------------------------------------------------------------------
 
 
@@ -581,6 +600,10 @@ def _refit_heads(
             part, truth, of_own = X_few, rows.text_labels[fit_on, column], own[:n_texts]
         of_sample = 1.0 if relabelled else share if new else 0.0
         weight = np.where(of_own, settings.weight, of_sample)
+        if new and material.unlooked[:, column].any():
+            before = np.zeros(len(n_clauses), dtype=bool)
+            before[: material.n_own] = material.unlooked[:, column]
+            weight[before[of_text[: len(truth)]]] = of_sample
         if column >= n_aspects and sp.issparse(texts):
             weight = weight * _balance(truth)
         anchor = np.where(of_own | new | relabelled, 0.0, settings.anchor)
@@ -786,9 +809,12 @@ def _decisions(
         raw = combine(view, space, part.batch.owner)
         calibrated = made.calibration.apply(raw, space)
         for column in learnt:
+            before = material.unlooked[:, column]
+            doubted = np.array([i < material.n_own and before[i] for i in order])
+            counted = np.where(doubted[:, None], _DOUBTFUL, weight)
             truth = part.text_labels[:, [column]]
             n = truth.sum()
-            own = choose_threshold(calibrated[:, [column]], truth, FINE_THRESHOLDS, weight)
+            own = choose_threshold(calibrated[:, [column]], truth, FINE_THRESHOLDS, counted)
             share = n / (n + settings.threshold_shrinkage)
             for mode in MODES:
                 common = made.thresholds[mode][column]

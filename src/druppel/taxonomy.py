@@ -1,8 +1,9 @@
 """The categories, leaves and signals, loaded from one TOML file and validated.
 
 The file is a list of ``[[label]]`` entries, each with a `slug`; a label without `parent` is a
-category, one with `parent` a leaf of it. ``[[signal]]`` entries have the same fields without
-`parent`. Nothing else in Druppel knows a category by name.
+category, one with `parent` a leaf of it. A label needs `slug`, `name_nl` and `definition`.
+``[[signal]]`` entries have the same fields without `parent`. Nothing else in Druppel knows a
+category by name.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ FORMAT = 1
 _SLUG = re.compile(r"[a-z][a-z0-9_]*")
 _TEXT_FIELDS = ("name_nl", "name_en", "definition", "counter_definition")
 _LIST_FIELDS = ("examples", "seeds")
+_REQUIRED_FIELDS = ("name_nl", "definition")
 _RESERVED = frozenset((*TABLE_COLUMNS_BEFORE, *TABLE_COLUMNS_AFTER))
 _HEADER = re.compile(r"^[ \t]*\[\[[ \t]*(label|signal)[ \t]*\]\]", re.MULTILINE)
 
@@ -192,8 +194,8 @@ def _read_entries(
     starts = [source.count("\n", 0, at) + 1 for at in headers]
     if len(starts) != len(entries):
         starts = [1] * len(entries)
-    required = {"slug", *_TEXT_FIELDS, *_LIST_FIELDS}
-    allowed = required | ({"parent"} if kind == "label" else set())
+    required = {"slug", *_REQUIRED_FIELDS}
+    allowed = {"slug", *_TEXT_FIELDS, *_LIST_FIELDS} | ({"parent"} if kind == "label" else set())
     read = []
     for line, entry in zip(starts, entries, strict=True):
         where = f"{name}:{line}"
@@ -204,6 +206,8 @@ def _read_entries(
         if missing:
             problems.append(f"{where}: {kind} {slug!r} lacks {', '.join(missing)}.")
             continue
+        # What an organisation's own label may do without.
+        entry = {**dict.fromkeys(_TEXT_FIELDS, ""), **{k: [] for k in _LIST_FIELDS}, **entry}
         bad = [k for k in ("slug", *_TEXT_FIELDS) if not isinstance(entry[k], str)]
         bad += [
             k
