@@ -828,3 +828,20 @@ def test_folds_do_not_see_the_text_itself(base):
     judged = judge(base, own)
     column = judged.space.names.index("leaf:parkeren:neg")
     assert judged.probability[0, column] < 0.5
+
+
+def test_decisions_from_before_a_label_do_not_bury_it(base) -> None:
+    taxonomy = Taxonomy.parse(PARKING)
+    # The same complaint, decided before there was a label for it.
+    before = [
+        replace(text, aspects=(), id=f"oud {i}") for i, text in enumerate(parking(first=20, n=4))
+    ]
+    own = [*parking(), *ORDINARY, *before]
+    ids = frozenset(text.id for text in before)
+    column = LabelSpace.of(taxonomy).names.index("leaf:parkeren:neg")
+    strength = []
+    for unlooked in (None, {"parkeren": ids}):
+        made = extend(base, taxonomy, own, SAMPLE, **NAMES, unlooked=unlooked)
+        unseen = Batch.cut([text.text for text in parking(first=9, n=4)], SEGMENTER)
+        strength.append(made.score(unseen).clauses[:, column].mean())  # uncalibrated
+    assert strength[1] > strength[0] + 0.02
