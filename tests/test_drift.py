@@ -630,3 +630,11 @@ def test_on_real_answers(fast_labeler):
     assert np.mean(hits) > 0.85
     assert not found.vocabulary.beyond_chance
     assert found.review.judgement == SAME
+
+
+def test_what_the_correction_makes_nothing_of_tells_what_was_found() -> None:
+    """Six were found, which is not more than the false alarms that the model gives."""
+    found = drift(waiting("a", 6, 200), waiting("b", 60, 200), **held_out(specificity=0.95))
+    assert "≈0 (6)" in as_text(found)
+    assert "niet vaker dan het zich op de meetset vergist" in " ".join(as_text(found).split())
+    assert "≈0 (6)" in as_html(found)

@@ -50,6 +50,7 @@ _SHARES = {
     "foreign": ("In een andere taal", "van de antwoorden met tekst"),
     "empty": ("Leeg of zonder woorden", "van alle antwoorden"),
 }
+_NOTHING = "≈0"
 _ARROWS = {UP: "▲", DOWN: "▼"}
 _REASONS = {
     FEW_HELD_OUT: "te weinig voorbeelden in de meetset",
@@ -133,14 +134,14 @@ def _changed(drift: Drift) -> Iterable[str]:
     for kind in _TITLES:
         for label in _ordered(drift.of_kind(kind)):
             if label.judgement in _ARROWS:
-                yield f"{_subject(label)}: {_movement(label.shares, label.difference)}" + (
+                yield f"{_subject(label)}: {_movement(label_shares(label), label.difference)}" + (
                     "." if label.corrected else "; zoals gevonden, niet gecorrigeerd."
                 )
     for key, share in _shares(drift).items():
         title = _SHARES[key][0]
         if share.judgement in _ARROWS:
             much = "vaker" if share.judgement == UP else "minder vaak"
-            yield f"{title}: {much}, {_movement(share.observed, share.difference)}."
+            yield f"{title}: {much}, {_movement(_percents(share.observed), share.difference)}."
     words = drift.vocabulary
     if words.beyond_chance:
         named = [
@@ -165,9 +166,30 @@ def _subject(label: LabelDrift) -> str:
     return f"{'Meer' if up else 'Minder'} antwoorden zijn {label.label}"
 
 
-def _movement(shares: tuple[Figure, Figure], difference: Figure) -> str:
+_ABOUT_NOTHING = (
+    "tussen haakjes hoe vaak het model het vond; "
+    "dat is niet vaker dan het zich op de meetset vergist"
+)
+
+
+def _percents(shares: tuple[Figure, Figure]) -> tuple[str, str]:
+    return percent(shares[0].value), percent(shares[1].value)
+
+
+def label_shares(label: LabelDrift) -> tuple[str, str]:
+    """The two shares in words; one that the correction makes nothing of tells what was found."""
+    old, new = (
+        f"{_NOTHING} ({found})"
+        if found and label.corrected and round(figure.value, 3) == 0
+        else percent(figure.value)
+        for figure, found in zip(label.shares, label.found, strict=True)
+    )
+    return old, new
+
+
+def _movement(shares: tuple[str, str], difference: Figure) -> str:
     return (
-        f"van {percent(shares[0].value)} naar {percent(shares[1].value)} "
+        f"van {shares[0]} naar {shares[1]} "
         f"({points(difference.value)} procentpunt, {points(difference.low)} tot "
         f"{points(difference.high)})"
     )
@@ -366,12 +388,15 @@ def as_text(drift: Drift) -> str:
         if labels := _ordered(drift.of_kind(kind)):
             lines += ["", _row(title, "vroeger", "nieuw", "verschil in procentpunt", "oordeel")]
             lines += [_label_row(label) for label in labels]
+    if any(_NOTHING in share for label in drift.labels for share in label_shares(label)):
+        lines += _wrapped(f"{_NOTHING}: {_ABOUT_NOTHING}", "", "  ")
     if any(label.uncorrectable for label in drift.labels):
         lines += ["* niet te corrigeren: het aandeel dat het model vond"]
     lines += ["", _row("Overige", "vroeger", "nieuw", "verschil in procentpunt", "oordeel")]
     for key, share in _shares(drift).items():
         title = _SHARES[key][0]
-        lines.append(_figures_row(title, share.observed, share.difference, share.judgement))
+        shares = _percents(share.observed)
+        lines.append(_figures_row(title, shares, share.difference, share.judgement))
     lines += ["", *_word_lines(drift)]
     if drift.emerging:
         lines += ["", "Opvallend onder nieuwe antwoorden zonder label (antwoorden zonder label)"]
@@ -417,17 +442,17 @@ def _word_lines(drift: Drift) -> list[str]:
 
 def _label_row(label: LabelDrift) -> str:
     star = "*" if label.uncorrectable else ""
-    return _figures_row(label.name, label.shares, label.difference, label.judgement, star)
+    shares = label_shares(label)
+    return _figures_row(label.name, shares, label.difference, label.judgement, star)
 
 
 def _figures_row(
-    name: str, shares: tuple[Figure, Figure], difference: Figure, judgement: str, star: str = ""
+    name: str, shares: tuple[str, str], difference: Figure, judgement: str, star: str = ""
 ) -> str:
     interval = f"{points(difference.low)} tot {points(difference.high)}"
     return _row(
         name,
-        percent(shares[0].value),
-        percent(shares[1].value),
+        *shares,
         f"{points(difference.value):>6} ({interval})",
         f"{_ARROWS.get(judgement, ' ')} {judgement}",
         star,
@@ -476,6 +501,9 @@ def as_html(drift: Drift) -> str:
             term.term: [_excerpt(drift.examples[row], term) for row in term.rows]
             for term in drift.emerging
         },
+        nothing=f"{_NOTHING}: {_ABOUT_NOTHING}."
+        if any(_NOTHING in share for label in drift.labels for share in label_shares(label))
+        else "",
         reading=_READING,
         strange=drift.vocabulary.beyond_chance and drift.vocabulary.excess >= STRANGE,
     )
@@ -491,6 +519,7 @@ def _chart(labels: Sequence[LabelDrift]) -> dict[str, Any]:
         "rows": [
             {
                 "label": label,
+                "shares": list(zip(label.shares, label_shares(label), strict=True)),
                 "bars": [
                     {
                         "left": round(100 * figure.low / end, 2),
