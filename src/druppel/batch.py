@@ -15,12 +15,13 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from druppel import __version__
 from druppel.errors import InputError
 from druppel.journal import Journal, content_hash, journal_path
 from druppel.output import OutputRows, notes
+from druppel.progress import NoProgress, Progress
 from druppel.reading import Opening, open_table
 from druppel.result import DUTCH, Result
 from druppel.tables import (
@@ -78,32 +79,6 @@ class Assignment:
     score_column: str | None = None
     score_scale: float = 10
     question: str | None = None
-
-
-class Progress(Protocol):
-    """Shown what a run is doing."""
-
-    def begin(self, stage: str, total: int | None) -> None:
-        """Begin a stage of so many rows, or an unknown number."""
-
-    def advance(self, rows: int) -> None:
-        """So many rows further."""
-
-    def end(self) -> None:
-        """Done."""
-
-
-class NoProgress:
-    """Shows nothing."""
-
-    def begin(self, stage: str, total: int | None) -> None:
-        """Do nothing."""
-
-    def advance(self, rows: int) -> None:
-        """Do nothing."""
-
-    def end(self) -> None:
-        """Do nothing."""
 
 
 @dataclass

@@ -271,6 +271,7 @@ def label(
 
     with _without_collection():
         from druppel import batch
+        from druppel.progress import NoProgress
         from druppel.reading import Opening
 
     say = _silent if quiet else _say
@@ -303,7 +304,7 @@ def label(
         mask=mask,
         job={"model": _model_hash(model), "profile": profile, "mode": mode},
         warn=say,
-        progress=_Progress() if _shows_progress(quiet, to_screen) else batch.NoProgress(),
+        progress=_Progress() if _shows_progress(quiet, to_screen) else NoProgress(),
         count_rows=_shows_progress(quiet, to_screen),
     )
     _label_files(run, jobs, resume=resume, summary=summary, say=say)

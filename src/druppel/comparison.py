@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from operator import length_hint
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from druppel.corpus import LabelledText
 from druppel.errors import InputError
 from druppel.evaluation import f1, macro_f1
 from druppel.labeler import BATCH_SIZE, Labeler
+from druppel.progress import NoProgress, Progress
 from druppel.result import SENTIMENTS, Result
 from druppel.taxonomy import Taxonomy
 
@@ -83,32 +84,6 @@ _SAME = 1e-9
 
 _Cell = tuple[str, str]  # view and slug
 _Statistic = Callable[[np.ndarray], np.ndarray]
-
-
-class Progress(Protocol):
-    """Shown what a comparison is doing."""
-
-    def begin(self, stage: str, total: int | None) -> None:
-        """Begin a stage of so many texts, or an unknown number."""
-
-    def advance(self, rows: int) -> None:
-        """So many texts further."""
-
-    def end(self) -> None:
-        """Done."""
-
-
-class NoProgress:
-    """Shows nothing."""
-
-    def begin(self, stage: str, total: int | None) -> None:
-        """Do nothing."""
-
-    def advance(self, rows: int) -> None:
-        """Do nothing."""
-
-    def end(self) -> None:
-        """Do nothing."""
 
 
 @dataclass(frozen=True)
