@@ -274,6 +274,11 @@ def label(
         from druppel.progress import NoProgress
         from druppel.reading import Opening
 
+    if model is not None:
+        from druppel.registry import resolve_model
+
+        # Once: whoever promotes another version meanwhile does not change what labels this run.
+        model = resolve_model(model)
     say = _silent if quiet else _say
     opening = Opening(
         format=input_format,

@@ -250,15 +250,15 @@ class Project:
         """The migrations of its taxonomy, in order."""
         return [Plan.load(path) for path in sorted((self.folder / PLANS).glob("*.toml"))]
 
-    @property
-    def base_folder(self) -> Path:
+    @cached_property
+    def base(self) -> Version:
         """The model that is extended: what the project began with."""
-        return self.registry.version(0).folder
+        return self.registry.version(0)
 
     @cached_property
     def base_taxonomy(self) -> Taxonomy:
         """Taxonomy of the base."""
-        return Taxonomy.load(self.base_folder / "taxonomy.toml")
+        return Taxonomy.load(self.base.folder / "taxonomy.toml")
 
     @cached_property
     def renamed(self) -> dict[str, str]:
@@ -308,7 +308,7 @@ class Project:
     def counts(self) -> dict[str, int]:
         """Examples of each leaf to learn from, the base's among them."""
         count: Counter[str] = Counter({leaf.slug: 0 for leaf in self.taxonomy.leaves})
-        texts: list[Any] = list(self._base_texts())
+        texts: list[Any] = list(self._base_texts)
         texts += [d for d in self.history.state().decisions if d.part == TRAINING]
         count.update(a.leaf for text in texts for a in text.aspects if a.leaf in count)
         return dict(count)
@@ -330,8 +330,7 @@ class Project:
         kept = tuple(d for i, d in enumerate(training) if i not in close)
         own, problems = labelled_texts(kept, self.taxonomy)
         check_labels(problems, self.folder / HISTORY)
-        base = self._base_texts()
-        sample = sample_texts(base, self.settings.sample, self.settings.random_state)
+        sample = sample_texts(self._base_texts, self.settings.sample, self.settings.random_state)
         return Material(
             kept, measurement, own, sample, len(close), state.conflicts, self._unlooked(kept)
         )
@@ -352,6 +351,7 @@ class Project:
                 found[label.slug] = frozenset(d.key for d in decisions if d.date < first)
         return found
 
+    @cached_property
     def _base_texts(self) -> list[LabelledText]:
         """What the base learnt from, as this taxonomy labels it."""
         if self.origins.fresh:
@@ -387,7 +387,7 @@ class Project:
         unknown = _without_examples(self.taxonomy, material.own, self.origins)
         if unknown:
             progress(f"no examples yet, so it will not be found: {', '.join(unknown)}")
-        base = load_model(self.base_folder)
+        base = load_model(self.base.folder)
         folder = self.registry.reserve()
         model = extend(
             base,
@@ -424,7 +424,7 @@ class Project:
         files["metrics.json"] = (
             json.dumps(
                 {
-                    "base": load_title(self.base_folder),
+                    "base": self.base.title,
                     "date": now(),
                     "profile": written.profile,
                     "n_training": len(material.own),
@@ -439,7 +439,7 @@ class Project:
             )
             + "\n"
         )
-        files["README.md"] = _card(model, load_title(self.base_folder), material, figures)
+        files["README.md"] = _card(model, self.base.title, material, figures)
         save_model(model, folder, files)
         return figures
 
@@ -451,9 +451,9 @@ class Project:
         if not texts:
             msg = f"{self.folder}: there are no decisions to look at yet."
             raise InputError(msg)
-        sample = sample_texts(self._base_texts(), self.settings.sample, self.settings.random_state)
+        sample = sample_texts(self._base_texts, self.settings.sample, self.settings.random_state)
         judged = out_of_fold(
-            load_model(self.base_folder),
+            load_model(self.base.folder),
             self.taxonomy,
             texts,
             sample,
@@ -476,16 +476,15 @@ class Project:
         progress : callable, optional
         """
         decisions, judged = self.judged(progress)
-        base_texts = self._base_texts()
         measured = {}
         if curves:
             own, _ = labelled_texts(decisions, self.taxonomy)
             labels = (*self.taxonomy.leaves, *self.taxonomy.signals)
             measured = doctor.learning_curve(
-                load_model(self.base_folder),
+                load_model(self.base.folder),
                 self.taxonomy,
                 own,
-                sample_texts(base_texts, _CURVE_SAMPLE, self.settings.random_state),
+                sample_texts(self._base_texts, _CURVE_SAMPLE, self.settings.random_state),
                 [x.slug for x in labels if not self.origins.sources[x.slug]],
                 settings=self.settings,
                 renamed=self.renamed,
@@ -496,7 +495,7 @@ class Project:
             decisions,
             self.taxonomy,
             judged=judged,
-            known=base_texts,
+            known=self._base_texts,
             curves=measured,
             made=[d for d in made if d.number not in withdrawn],
         )
@@ -611,12 +610,6 @@ class Migration:
     items: tuple[QueueItem, ...]
     extra: tuple[dict[str, str | float], ...]
     report: tuple[str, ...]
-
-
-def load_title(folder: Path) -> str:
-    """Name and version of a model folder."""
-    manifest = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    return f"{manifest['name']} {manifest['version']}"
 
 
 def measure(labeler: Labeler, held_out: HeldOut) -> Evaluation:

@@ -59,7 +59,7 @@ _MAX_NEW_WORDS = 5_000
 _NEVER = -8.0  # log-odds of a new label before its first example
 # Fewer texts than this are divided into fewer folds.
 _TEXTS_A_FOLD = 4
-_DOUBTFUL = 0.25
+_DOUBTFUL = 0.25  # weight, for a threshold, of a text in which nobody looked for the label
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NEGATIVE, _POSITIVE = POLARITIES.index("neg"), POLARITIES.index("pos")
 _LEANS = {"neg": -1, "pos": 1, "neu": 0}
@@ -367,7 +367,7 @@ def prepare(
     features = _with_new_words(base.features, rows.subset(np.arange(len(own))))
     start = _start(base, features, space, origins)
     progress(f"reading {len(own)} decisions and {len(sample)} texts of the base")
-    shown = np.array([all(a.evidence is not None for a in text.aspects) for text in own] or [True])
+    shown = [all(a.evidence is not None for a in text.aspects) for text in own]
     doubtful = np.zeros((len(own), len(space.names)), dtype=bool)
     for slug, ids in (unlooked or {}).items():
         columns = _columns_about(slug, space)
@@ -379,7 +379,7 @@ def prepare(
         vectors=None if base.encoder is None else base.encoder.encode(rows.batch),
         n_own=len(own),
         group=groups(own) if own else np.zeros(0, dtype=int),
-        shown=np.concatenate([shown[: len(own)], np.ones(len(sample), dtype=bool)]),
+        shown=np.array(shown + [True] * len(sample)),
         origin=start,
     )
 
@@ -586,8 +586,18 @@ def _refit_heads(
     n_texts = len(fit_on)
     # All of the sample together weighs as much as the decisions: it may not bury a new label.
     share = min(1.0, settings.weight * own.sum() / max((~own).sum(), 1))
+
+    def weights_of(column: int, of_sample: float, of_own: np.ndarray) -> np.ndarray:
+        """Weight of each row; a decision from before a new label counts as the sample does."""
+        weight = np.where(of_own, settings.weight, of_sample)
+        if material.origin.new[column]:
+            before = np.zeros(len(n_clauses), dtype=bool)
+            before[: material.n_own] = material.unlooked[:, column]
+            weight[before[of_text[: len(of_own)]]] = of_sample
+        return weight
+
     labels = _with_topics(
-        heads.labels, X, Y, terms, np.where(own, settings.weight, share), material, settings
+        heads.labels, X, Y, terms, lambda column: weights_of(column, share, own), material, settings
     )
     weights = np.ascontiguousarray(labels.coef_[columns][:, terms].T, dtype=np.float64)
     odds = np.asarray(X @ weights) + labels.intercept_[columns]
@@ -599,11 +609,7 @@ def _refit_heads(
         else:
             part, truth, of_own = X_few, rows.text_labels[fit_on, column], own[:n_texts]
         of_sample = 1.0 if relabelled else share if new else 0.0
-        weight = np.where(of_own, settings.weight, of_sample)
-        if new and material.unlooked[:, column].any():
-            before = np.zeros(len(n_clauses), dtype=bool)
-            before[: material.n_own] = material.unlooked[:, column]
-            weight[before[of_text[: len(truth)]]] = of_sample
+        weight = weights_of(column, of_sample, of_own)
         if column >= n_aspects and sp.issparse(texts):
             weight = weight * _balance(truth)
         anchor = np.where(of_own | new | relabelled, 0.0, settings.anchor)
@@ -637,7 +643,7 @@ def _with_topics(
     X: Any,
     Y: np.ndarray,
     terms: np.ndarray,
-    weight: np.ndarray,
+    weights_of: Callable[[int], np.ndarray],
     material: Material,
     settings: Settings,
 ) -> MultilabelLogistic:
@@ -661,10 +667,9 @@ def _with_topics(
         shown = [first + p for p in range(n_polarities) if Y[:, first + p].any()]
         if len(shown) < 2:
             continue
-        nothing = np.zeros(len(Y))
-        shared, shift = _correction(
-            X, Y[:, shown].max(axis=1), nothing, weight, nothing, settings.new_c
-        )
+        truth, nothing = Y[:, shown].max(axis=1), np.zeros(len(Y))
+        weight = weights_of(int(shown[0]))
+        shared, shift = _correction(X, truth, nothing, weight, nothing, settings.new_c)
         for column in shown:
             coef[column, terms] = shared
             coef[column] += leaning * _LEANS[POLARITIES[column - first]]
